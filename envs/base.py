@@ -1,0 +1,497 @@
+"""The contract between a benchmark and everything else: specs, the suite descriptor and the Gym-style environment.
+
+A benchmark is two classes. A `Suite` describes what can be run (tasks, trials, specs, protocol) without importing a simulator, so
+that the main process can plan and check; a `VlaEnv` is the simulator behind it and lives in a worker process. An episode is a pure
+function of (task, trial, seed, actions): nothing that ran before it in the same process may show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from .._registry import unknown_name
+from ..episode import EndedBy, SubtaskResult
+from ..errors import EnvError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float32Array = NDArray[np.float32]
+    Float64Array = NDArray[np.float64]
+    Image = NDArray[np.uint8]
+    EnvState = dict[str, NDArray[Any]]
+
+MAX_INSTRUCTION_LENGTH = 512
+
+
+class Observation(TypedDict):
+    """What a policy sees.
+
+    Attributes:
+        images: Camera name -> uint8[H, W, 3], RGB, upright as a person sees the scene.
+        state: float32[S], laid out as the suite's `StateSpec` declares.
+        instruction: The sentence that holds now; it may change within an episode.
+    """
+
+    images: dict[str, Image]
+    state: Float32Array
+    instruction: str
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Meaning of the action vector (float32[A], or float64[A] where the last bits matter); the gripper is always the last entry.
+
+    Attributes:
+        names: One name per entry.
+        low, high: Range the suite accepts per entry; values outside are the suite's to clip, as its protocol says.
+        mode: ``delta`` moves relative to a pose, ``absolute`` names the pose.
+        frame: Frame the pose entries are expressed in.
+        rotation: Convention of the rotation entries.
+        unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians.
+        gripper_open, gripper_closed: Values that mean fully open and fully closed.
+        control_hz: Actions per simulated second.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mode: Literal["delta", "absolute"]
+    frame: Literal["base", "world", "eef"]
+    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw"]
+    unit: Literal["controller", "m_rad"]
+    gripper_open: float
+    gripper_closed: float
+    control_hz: float
+
+    @property
+    def size(self) -> int:
+        """A, the length of an action."""
+        return len(self.names)
+
+    def differences(self, other: ActionSpec) -> list[str]:
+        """Fields in which the other spec differs, as ``field: here != there``; names, range and rate carry no meaning to convert."""
+        fields = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
+        found = [f"{f}: {getattr(self, f)!r} != {getattr(other, f)!r}" for f in fields if getattr(self, f) != getattr(other, f)]
+        return found if self.size == other.size else [f"size: {self.size} != {other.size}", *found]
+
+    @property
+    def space(self) -> spaces.Box:
+        """The range as a gymnasium space of dtype float32."""
+        return spaces.Box(np.asarray(self.low, np.float32), np.asarray(self.high, np.float32), dtype=np.float32)
+
+
+class StateField(NamedTuple):
+    """A run of entries of the state vector: name, number of entries, and what they mean (unit, frame, order)."""
+
+    name: str
+    size: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """Layout of the state vector float32[S]."""
+
+    fields: tuple[StateField, ...]
+
+    @property
+    def size(self) -> int:
+        """S, the length of the state vector."""
+        return sum(f.size for f in self.fields)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a suite.
+
+    Attributes:
+        name: Unique in the suite.
+        instruction: The sentence a policy is given first.
+        trials: Number of initial states or variations; trials are 0 .. trials - 1.
+        horizon: Policy steps after which the episode is truncated.
+    """
+
+    name: str
+    instruction: str
+    trials: int
+    horizon: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding of ``vla-eval doctor``; `ok` is None where the question does not arise on this machine."""
+
+    name: str
+    ok: bool | None
+    found: str
+    remedy: str = ""
+
+
+class StageClock:
+    """Adds up wall-clock seconds per stage (reset, physics, controller, rendering, ...)."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time the block and add it to the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+    def take(self) -> dict[str, float]:
+        """The seconds so far, and start again from zero."""
+        taken, self.seconds = dict(self.seconds), defaultdict(float)
+        return taken
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What one control step came to, as the suite's protocol reads it.
+
+    Attributes:
+        success: Whether the success condition holds now.
+        ended_by: Set when the protocol ends the episode here (``success`` or ``failure``); the horizon is the base class's.
+        new_subtask: The instruction or subtask changed: what is left of an action chunk is void and the policy starts afresh.
+    """
+
+    success: bool
+    ended_by: EndedBy | None = None
+    new_subtask: bool = False
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What came of `VlaEnv.step_chunk`.
+
+    Attributes:
+        observation: After the last executed step; None if it was not asked for or the episode is over.
+        successes: bool[n] per executed step.
+        executed: n, at most the number of actions given: the rest is dropped when the episode ends or a new subtask begins.
+        ended_by: Why the episode is over, else None.
+        new_subtask: The policy has to start afresh on the instruction of `observation`.
+    """
+
+    observation: Observation | None
+    successes: NDArray[np.bool_]
+    executed: int
+    ended_by: EndedBy | None
+    new_subtask: bool = False
+
+
+class VlaEnv(gymnasium.Env[Any, Any], ABC):
+    """A benchmark as a `gymnasium.Env`. Subclasses implement the members marked abstract and nothing else.
+
+    Drawing is separate from stepping: after every step `render_state` names all that a picture depends on, and `draw` turns such a
+    vector into a picture at any later time in the same episode. So nothing is drawn that nobody asked for, and an episode's frames
+    can be drawn again, pixel for pixel, from its trajectory.
+
+    Args:
+        suite: What this is an environment of.
+        cameras: Names of the cameras whose images are part of an observation, e.g. ``("primary", "wrist")``; may be empty.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+
+    def __init__(self, suite: Suite, cameras: Sequence[str], render_mode: str | None = "rgb_array") -> None:
+        self.suite = suite
+        self.render_mode = render_mode
+        for camera in cameras:
+            if camera not in suite.cameras:
+                raise unknown_name(f"camera of suite {suite.name!r}", camera, suite.cameras)
+        self.observation_cameras = tuple(cameras)
+        self.clock = StageClock()
+        self.action_space = suite.action_spec.space
+        height, width = suite.camera_size
+        self.observation_space = spaces.Dict(
+            {
+                "images": spaces.Dict({c: spaces.Box(0, 255, (height, width, 3), np.uint8) for c in cameras}),
+                "state": spaces.Box(-np.inf, np.inf, (suite.state_spec.size,), np.float32),
+                "instruction": spaces.Text(MAX_INSTRUCTION_LENGTH, min_length=1, charset=string.printable),
+            }
+        )
+        self._tasks = {task.name: task for task in suite.tasks()}
+        self._task: Task | None = None
+        self._trial = 0
+        self._steps = 0
+        self._over = False
+        self._frames: dict[tuple[str, int, int], Image] = {}
+
+    # --- what a benchmark implements -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self, task: Task, trial: int, seed: int) -> None:
+        """Put the simulator where the policy takes over (settle steps included), whatever ran before."""
+
+    @abstractmethod
+    def _advance(self, action: NDArray[np.floating[Any]]) -> StepOutcome:
+        """Execute one action, float32[A] or float64[A], that is finite and of the right shape."""
+
+    @abstractmethod
+    def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
+        """Draw a moment of the current episode.
+
+        Args:
+            render_state: float64[R], as `render_state` returned it in an episode of the same (task, trial, seed).
+            camera: A name in the suite's `cameras`, or another camera the simulator has.
+            height, width: Pixels.
+
+        Returns:
+            uint8[height, width, 3], RGB, upright.
+        """
+
+    @abstractmethod
+    def render_state(self) -> Float64Array:
+        """float64[R]: all that a picture of the present moment depends on, as the protocol samples images."""
+
+    @abstractmethod
+    def physics_state(self) -> Float64Array:
+        """float64[P]: the simulator's state after the last step (positions, velocities, time)."""
+
+    @abstractmethod
+    def _state_vector(self) -> Float32Array:
+        """float32[S] as the suite's `StateSpec` declares."""
+
+    @property
+    @abstractmethod
+    def instruction(self) -> str:
+        """The sentence that holds now."""
+
+    @abstractmethod
+    def _save(self) -> EnvState:
+        """Everything the simulator needs to go on from here bit for bit, as named arrays."""
+
+    @abstractmethod
+    def _load(self, state: EnvState) -> None:
+        """Inverse of `_save`, within an episode of the same (task, trial, seed)."""
+
+    def privileged_state(self) -> dict[str, Float64Array]:
+        """Named facts no camera gives (object poses, ...) for scripted experts; empty where a benchmark has none to offer."""
+        return {}
+
+    def subtask_results(self) -> tuple[SubtaskResult, ...]:
+        """Results of the links of a chain so far; empty for an episode with a single instruction."""
+        return ()
+
+    # --- what everyone uses ----------------------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: The episode's seed; 0 if None.
+            options: ``task`` (name or index, default the first) and ``trial`` (index, default 0).
+
+        Raises:
+            EnvError: The suite has no such task or trial.
+        """
+        super().reset(seed=seed)
+        options = dict(options or {})
+        task, trial = self._find_task(options.pop("task", 0)), int(options.pop("trial", 0))
+        if options:
+            raise EnvError(f"unknown reset options {sorted(options)}; known: task, trial.")
+        if not 0 <= trial < task.trials:
+            raise EnvError(f"{self.suite.name}/{task.name} has trials 0..{task.trials - 1}; got trial {trial}.")
+        self._task, self._trial, self._steps, self._over = task, trial, 0, False
+        self._frames.clear()
+        self._begin(task, trial, 0 if seed is None else int(seed))
+        return self._observe(), self._info(success=False)
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Execute one action float[A]; reward is 1.0 while the success condition holds, else 0.0."""
+        result = self._execute(np.asarray(action)[None], None)
+        success = bool(result.successes[-1])
+        truncated = result.ended_by == "horizon"
+        info = {**self._info(success), "new_subtask": result.new_subtask}
+        return self._observe(), float(success), result.ended_by not in (None, "horizon"), truncated, info
+
+    def step_chunk(self, actions: Any, *, on_step: Callable[[], None] | None = None) -> ChunkResult:
+        """Execute actions float[T, A] one after the other; images are drawn once, after the last step, if the episode goes on.
+
+        Args:
+            actions: At least one action.
+            on_step: Called after every step, e.g. to record `render_state` or `render`.
+
+        Raises:
+            EnvError: Wrong shape, a value that is not finite, no episode under way.
+        """
+        result = self._execute(actions, on_step)
+        if result.ended_by is not None:
+            return result
+        return ChunkResult(self._observe(), result.successes, result.executed, None, result.new_subtask)
+
+    def render(self, camera: str = "primary", height: int | None = None, width: int | None = None) -> Any:
+        """The present moment as uint8[height, width, 3]; size defaults to the protocol's. Drawn once per moment, camera and size."""
+        if self._task is None:
+            raise EnvError("nothing to render: call reset() first.")
+        size = (height or self.suite.camera_size[0], width or self.suite.camera_size[1])
+        key = (camera, *size)
+        if key not in self._frames:
+            with self.clock("rendering"):
+                self._frames[key] = self.draw(self.render_state(), camera, *size)
+        return self._frames[key]
+
+    def get_state(self) -> EnvState:
+        """Named arrays from which `set_state` continues this episode bit for bit."""
+        return {**self._save(), "episode": np.array([self._steps, self._over], np.int64)}
+
+    def set_state(self, state: EnvState) -> None:
+        """Go back to a state that `get_state` returned in an episode of the same (task, trial, seed)."""
+        rest = dict(state)
+        steps, over = rest.pop("episode")
+        self._steps, self._over = int(steps), bool(over)
+        self._frames.clear()
+        self._load(rest)
+
+    def physics_sha256(self) -> str:
+        """Hash of `physics_state`: equal hashes mean equal bits."""
+        return hashlib.sha256(np.ascontiguousarray(self.physics_state(), np.float64).tobytes()).hexdigest()
+
+    # --- internals -------------------------------------------------------------------------------------------------------------
+
+    def _execute(self, actions: Any, on_step: Callable[[], None] | None) -> ChunkResult:
+        checked = self._check_actions(actions)
+        assert self._task is not None
+        successes: list[bool] = []
+        ended_by: EndedBy | None = None
+        new_subtask = False
+        for action in checked:
+            outcome = self._advance(action)
+            self._frames.clear()
+            self._steps += 1
+            successes.append(outcome.success)
+            ended_by, new_subtask = outcome.ended_by, outcome.new_subtask
+            if ended_by is None and self._steps >= self._task.horizon:
+                ended_by = "horizon"
+            if on_step is not None:
+                on_step()
+            if ended_by is not None or new_subtask:
+                break
+        self._over = ended_by is not None
+        return ChunkResult(None, np.array(successes, np.bool_), len(successes), ended_by, new_subtask and ended_by is None)
+
+    def _check_actions(self, actions: Any) -> NDArray[np.floating[Any]]:
+        # float64 is kept: upstream policies emit it and CALVIN's arithmetic happens in the dtype of the action.
+        size = self.suite.action_spec.size
+        array = np.asarray(actions)
+        if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != size or array.dtype.kind not in "fiu":
+            raise EnvError(f"{self.suite.name}: actions must be float[T, {size}] with T >= 1, got {array.dtype}{list(array.shape)}.")
+        if not np.isfinite(array).all():
+            raise EnvError(f"{self.suite.name}: action {array[~np.isfinite(array).all(axis=1)][0]} is not finite.")
+        if self._task is None or self._over:
+            raise EnvError(f"{self.suite.name}: step() without an episode under way; call reset() first.")
+        return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+    def _find_task(self, task: str | int) -> Task:
+        if isinstance(task, int | np.integer):
+            if not 0 <= task < len(self._tasks):
+                raise EnvError(f"suite {self.suite.name!r} has tasks 0..{len(self._tasks) - 1}; got {task}.")
+            return list(self._tasks.values())[task]
+        if task not in self._tasks:
+            raise EnvError(str(unknown_name(f"task of suite {self.suite.name!r}", task, self._tasks)))
+        return self._tasks[task]
+
+    def _observe(self) -> Observation:
+        images = {camera: self.render(camera) for camera in self.observation_cameras}
+        return {"images": images, "state": self._state_vector(), "instruction": self.instruction}
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        assert self._task is not None
+        return {"task": self._task.name, "trial": self._trial, "steps": self._steps, "success": success}
+
+
+@dataclass(frozen=True)
+class Suite(ABC):
+    """What can be evaluated under one name, known without importing a simulator. Subclasses are frozen dataclasses of settings.
+
+    Every field is part of the protocol and comes from conf/suite/. An instance travels to the workers by pickle.
+
+    Attributes:
+        name: Name of the suite, e.g. ``libero_goal``.
+        camera_height, camera_width: Pixels of every image in an observation.
+    """
+
+    name: str
+    camera_height: int = field(default=256, kw_only=True)
+    camera_width: int = field(default=256, kw_only=True)
+
+    @property
+    def camera_size(self) -> tuple[int, int]:
+        """(height, width) of every image in an observation, in pixels."""
+        return self.camera_height, self.camera_width
+
+    @property
+    @abstractmethod
+    def action_spec(self) -> ActionSpec:
+        """Meaning of an action."""
+
+    @property
+    @abstractmethod
+    def state_spec(self) -> StateSpec:
+        """Layout of the state vector."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras a policy may ask for."""
+        return ("primary", "wrist")
+
+    @property
+    def success_rule(self) -> Literal["at_end", "ever"]:
+        """Which reading of success the benchmark's protocol counts."""
+        return "at_end"
+
+    @abstractmethod
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks in the benchmark's own order."""
+
+    @abstractmethod
+    def make_env(self, cameras: Sequence[str]) -> VlaEnv:
+        """Build the environment; called in a worker process, imports the simulator."""
+
+    @abstractmethod
+    def check_ready(self) -> None:
+        """Make sure that packages, assets and renderer are there.
+
+        Raises:
+            DependencyError: A package, library or driver is missing or of a version that changes results.
+            AssetError: Benchmark data is missing or damaged.
+        """
+
+    @abstractmethod
+    def provenance(self) -> dict[str, Any]:
+        """What the numbers depend on beyond the protocol: package versions, asset commit, stand-ins; plain JSON values."""
+
+    def protocol(self) -> dict[str, Any]:
+        """Everything that fixes what is measured, as plain JSON values; its hash goes into every run."""
+        return {**asdict(self), "benchmark": type(self).__name__, "success_rule": self.success_rule}
+
+    def notices(self) -> list[str]:
+        """Sentences that every output of a run must carry, e.g. that stand-in assets were used."""
+        return []
+
+    def doctor(self) -> Iterator[Check]:
+        """Probe this machine for what the suite needs, slow probes included."""
+        return iter(())
+
+
+def protocol_sha256(protocol: Mapping[str, Any]) -> str:
+    """Hash of a protocol: equal hashes mean that two runs measured the same thing."""
+    import json
+
+    return hashlib.sha256(json.dumps(protocol, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""Benchmarks by name: the built-in ones and those that other packages offer in the entry-point group ``vlagym.suites``.
+
+An entry is a `Suite` subclass (or a callable that returns one); its arguments are those of conf/suite/NAME.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._registry import Registry
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .base import Suite, VlaEnv
+
+BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
+    "benchmark",
+    {
+        "robosuite": "vlagym.envs.robosuite.suite:RobosuiteSuite",
+        "libero": "vlagym.envs.libero.suite:LiberoSuite",
+    },
+    group="vlagym.suites",
+)
+
+
+def make_suite(settings: Mapping[str, Any]) -> Suite:
+    """Build the suite that `settings` describe (``benchmark`` and the arguments of its class).
+
+    Raises:
+        ConfigError: Unknown benchmark, or an argument it does not take.
+    """
+    arguments = dict(settings)
+    benchmark = arguments.pop("benchmark")
+    try:
+        return BENCHMARKS.get(benchmark)(**arguments)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise ConfigError(f"benchmark {benchmark!r} does not take these settings: {error}.") from error
+
+
+def make_env(suite: str, cameras: tuple[str, ...] = ("primary", "wrist"), render_mode: str | None = "rgb_array") -> VlaEnv:
+    """The environment of a suite in conf/suite/, as ``gymnasium.make("vlagym/SUITE-v0")`` builds it."""
+    from ..conf import suite_settings
+
+    env = make_suite(suite_settings(suite)).make_env(cameras)
+    env.render_mode = render_mode
+    return env
+
+
+def register_gymnasium_envs() -> None:
+    """Register ``vlagym/<suite>-v0`` for every suite; gymnasium calls this by itself through its plugin entry point."""
+    from gymnasium.envs.registration import register
+
+    from ..conf import suite_names
+
+    for name in suite_names():
+        register(id=f"{name}-v0", entry_point="vlagym.envs.registry:make_env", kwargs={"suite": name}, disable_env_checker=True)

@@ -1,0 +1,114 @@
+"""The two records every part of vlagym knows: what an episode is, and what came of it.
+
+Both are frozen and serialise to plain JSON, so that a run can be planned in one process, executed in others, interrupted, resumed
+and compared years later from its files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+from .errors import RunError
+
+EndedBy = Literal["success", "failure", "horizon", "policy"]
+
+
+@dataclass(frozen=True, order=True)
+class EpisodeSpec:
+    """One rollout to do. Everything the simulator does in it follows from these four values, the suite's protocol and the actions.
+
+    Attributes:
+        suite: Name of the suite, e.g. ``libero_goal``.
+        task: Name of the task within the suite.
+        trial: Index of the initial state or variation, from 0.
+        seed: Seeds the policy's generator, and the scene where the suite's protocol lets it.
+    """
+
+    suite: str
+    task: str
+    trial: int
+    seed: int = 0
+
+    @property
+    def id(self) -> str:
+        """A string that names the episode uniquely and can be parsed back, e.g. ``libero_goal/put_the_bowl_on_the_plate/3/0``."""
+        return f"{quote(self.suite, safe='')}/{quote(self.task, safe='')}/{self.trial}/{self.seed}"
+
+    @classmethod
+    def from_id(cls, episode_id: str) -> EpisodeSpec:
+        """Inverse of `id`.
+
+        Raises:
+            ValueError: The string has another form.
+        """
+        parts = episode_id.split("/")
+        if len(parts) != 4:
+            raise ValueError(f"not an episode id (SUITE/TASK/TRIAL/SEED): {episode_id!r}")
+        return cls(unquote(parts[0]), unquote(parts[1]), int(parts[2]), int(parts[3]))
+
+
+@dataclass(frozen=True)
+class SubtaskResult:
+    """One link of an episode that is a chain of subtasks (CALVIN) or changes its instruction on the way (SimplerEnv)."""
+
+    name: str
+    instruction: str
+    success: bool
+    first_success_step: int | None
+    steps: int
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What came of one episode.
+
+    Attributes:
+        success: The reading of success that the suite's protocol counts; None when the episode could not be run.
+        success_at_end: Whether the success condition held after the last step.
+        success_ever: Whether it held after any step.
+        first_success_step: The 1-based step after which it first held.
+        steps: Policy steps executed (settle steps are not counted).
+        ended_by: ``success``, ``failure`` (the protocol ends the episode early), ``horizon`` or ``policy`` (it asked to stop).
+        subtasks: Links of a chain, in order; empty for an episode with a single instruction.
+        initial_state_sha256: Hash of the physics state the policy starts from.
+        final_state_sha256: Hash of the physics state after the last step.
+        error: Why the episode could not be run; None otherwise. An error is neither a success nor a failure of the policy.
+        execution: What may differ between two runs of the same episode: worker, attempts, times in seconds, file names.
+    """
+
+    spec: EpisodeSpec
+    instruction: str
+    success: bool | None
+    success_at_end: bool | None
+    success_ever: bool | None
+    first_success_step: int | None
+    steps: int
+    ended_by: EndedBy | None
+    initial_state_sha256: str | None
+    final_state_sha256: str | None
+    subtasks: tuple[SubtaskResult, ...] = ()
+    error: str | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, the spec's four fields first."""
+        record = asdict(self)
+        return {**record.pop("spec"), **record, "subtasks": list(record["subtasks"])}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> EpisodeResult:
+        """Inverse of `to_json`.
+
+        Raises:
+            RunError: A field is missing or unknown.
+        """
+        values = dict(record)
+        try:
+            spec = EpisodeSpec(**{f.name: values.pop(f.name) for f in fields(EpisodeSpec)})
+            subtasks = tuple(SubtaskResult(**subtask) for subtask in values.pop("subtasks"))
+            return cls(spec=spec, subtasks=subtasks, **values)
+        except (KeyError, TypeError) as error:
+            raise RunError(f"not an episode record of this version of vlagym: {error} in {str(record)[:200]}") from error

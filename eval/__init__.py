@@ -1,0 +1,1 @@
+"""The evaluation from plan to report."""

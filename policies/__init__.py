@@ -1,0 +1,1 @@
+"""Policies: one file or folder per adapter, all behind the contract in `vlagym.policies.base`."""

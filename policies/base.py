@@ -1,0 +1,76 @@
+"""The contract between a policy and the runner: always batched, state keyed by episode id, randomness per episode."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..envs.base import ActionSpec, Observation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Chunk = NDArray[np.floating[Any]]
+
+
+class PolicyObservation(Observation, total=False):
+    """An observation as a policy receives it.
+
+    Attributes:
+        episode_id: `EpisodeSpec.id` of the episode it belongs to.
+        step: Policy steps executed in the episode so far.
+        privileged: Named facts no camera gives, only for a policy that sets `Policy.needs_privileged_state`.
+    """
+
+    episode_id: str
+    step: int
+    privileged: dict[str, NDArray[np.float64]]
+
+
+class Policy(ABC):
+    """Maps observations to action chunks. One instance serves every episode of a run.
+
+    Attributes:
+        action_spec: What the policy emits, after its own transforms. A run starts only if it means the same as the suite's.
+        cameras: Images it needs in an observation; nothing else is drawn for it.
+        needs_privileged_state: Whether its observations carry ``privileged``.
+    """
+
+    action_spec: ActionSpec
+    cameras: tuple[str, ...] = ()
+    needs_privileged_state: bool = False
+
+    @abstractmethod
+    def reset(self, episode_ids: Sequence[str]) -> None:
+        """Forget all about these episodes and be ready for their first observation (or the first of a new subtask)."""
+
+    @abstractmethod
+    def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
+        """One chunk float[T, A] per observation, T >= 1; all T actions are executed before the next observation is drawn."""
+
+    def release(self, episode_ids: Sequence[str]) -> None:
+        """These episodes are over: drop their state."""
+        return None
+
+    def provenance(self) -> dict[str, Any]:
+        """What its actions depend on (checkpoint hash, package versions, dtype, device); plain JSON values."""
+        return {}
+
+    def close(self) -> None:
+        """Give memory and connections back."""
+        return None
+
+
+def episode_generator(episode_id: str, salt: str = "") -> np.random.Generator:
+    """A generator that depends on the episode alone, so that no episode's randomness depends on another's.
+
+    Args:
+        episode_id: `EpisodeSpec.id`, which includes the episode's seed.
+        salt: Distinguishes several generators of one episode.
+    """
+    digest = hashlib.sha256(f"{salt}|{episode_id}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
