@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ def group_names(group: str) -> list[str]:
     return sorted(f.stem for f in (CONF_DIR / group).glob("*.yaml") if not f.stem.startswith("_"))
 
 
+def _read(group: str, name: str) -> str:
+    return (CONF_DIR / group / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def suite_names() -> list[str]:
-    """Every suite that is one benchmark's own (``libero_all`` and the like, which stand for several, are left out)."""
-    return [name for name in group_names("suite") if "members" not in suite_settings(name)]
+    """Every suite that is one benchmark's own (``libero_all`` and the like, which stand for several, are left out).
+
+    Reads the files as text: the names are needed whenever `vlagym.envs` is imported, so this must cost next to nothing.
+    """
+    return [name for name in group_names("suite") if not re.search("^members:", _read("suite", name), re.MULTILINE)]
 
 
 def suite_settings(name: str) -> dict[str, Any]:

@@ -50,10 +50,10 @@ def make_env(suite: str, cameras: tuple[str, ...] = ("primary", "wrist"), render
 
 
 def register_gymnasium_envs() -> None:
-    """Register ``vlagym/<suite>-v0`` for every suite; gymnasium calls this by itself through its plugin entry point."""
+    """Register ``vlagym/<suite>-v0`` for every suite in conf/suite/; nothing of a simulator is imported."""
     from gymnasium.envs.registration import register
 
     from ..conf import suite_names
 
     for name in suite_names():
-        register(id=f"{name}-v0", entry_point="vlagym.envs.registry:make_env", kwargs={"suite": name}, disable_env_checker=True)
+        register(id=f"vlagym/{name}-v0", entry_point="vlagym.envs.registry:make_env", kwargs={"suite": name}, disable_env_checker=True)
