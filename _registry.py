@@ -58,7 +58,9 @@ class Registry(Generic[T]):
             if entry.name in found and found[entry.name].value != entry.value:
                 other = found[entry.name].value
             if other:
-                raise ConfigError(f"{self.kind} {entry.name!r} is claimed by both {other} and {entry.value}; uninstall one of them.")
+                raise ConfigError(
+                    f"{self.kind} {entry.name!r} is claimed by both {other} and {entry.value}; uninstall one of them."
+                )
             found[entry.name] = entry
         return found
 

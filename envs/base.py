@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import gymnasium
@@ -218,10 +218,9 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         self.observation_cameras = tuple(cameras)
         self.clock = StageClock()
         self.action_space = suite.action_spec.space
-        height, width = suite.camera_size
         self.observation_space = spaces.Dict(
             {
-                "images": spaces.Dict({c: spaces.Box(0, 255, (height, width, 3), np.uint8) for c in cameras}),
+                "images": spaces.Dict({c: spaces.Box(0, 255, (*suite.camera_sizes[c], 3), np.uint8) for c in cameras}),
                 "state": spaces.Box(-np.inf, np.inf, (suite.state_spec.size,), np.float32),
                 "instruction": spaces.Text(MAX_INSTRUCTION_LENGTH, min_length=1, charset=string.printable),
             }
@@ -340,7 +339,8 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         """The present moment as uint8[height, width, 3]; size defaults to the protocol's. Drawn once per moment, camera and size."""
         if self._task is None:
             raise EnvError("nothing to render: call reset() first.")
-        size = (height or self.suite.camera_size[0], width or self.suite.camera_size[1])
+        protocol_size = self.suite.camera_sizes.get(camera, self.suite.camera_sizes["primary"])
+        size = (height or protocol_size[0], width or protocol_size[1])
         key = (camera, *size)
         if key not in self._frames:
             with self.clock("rendering"):
@@ -391,7 +391,9 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         size = self.suite.action_spec.size
         array = np.asarray(actions)
         if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != size or array.dtype.kind not in "fiu":
-            raise EnvError(f"{self.suite.name}: actions must be float[T, {size}] with T >= 1, got {array.dtype}{list(array.shape)}.")
+            raise EnvError(
+                f"{self.suite.name}: actions must be float[T, {size}] with T >= 1, got {array.dtype}{list(array.shape)}."
+            )
         if not np.isfinite(array).all():
             raise EnvError(f"{self.suite.name}: action {array[~np.isfinite(array).all(axis=1)][0]} is not finite.")
         if self._task is None or self._over:
@@ -424,17 +426,17 @@ class Suite(ABC):
 
     Attributes:
         name: Name of the suite, e.g. ``libero_goal``.
-        camera_height, camera_width: Pixels of every image in an observation.
     """
 
     name: str
-    camera_height: int = field(default=256, kw_only=True)
-    camera_width: int = field(default=256, kw_only=True)
 
     @property
-    def camera_size(self) -> tuple[int, int]:
-        """(height, width) of every image in an observation, in pixels."""
-        return self.camera_height, self.camera_width
+    @abstractmethod
+    def camera_sizes(self) -> dict[str, tuple[int, int]]:
+        """Camera name -> (height, width) of its image in an observation, in pixels.
+
+        The keys are the cameras a policy may ask for; ``primary`` is always among them.
+        """
 
     @property
     @abstractmethod
@@ -449,7 +451,7 @@ class Suite(ABC):
     @property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras a policy may ask for."""
-        return ("primary", "wrist")
+        return tuple(self.camera_sizes)
 
     @property
     def success_rule(self) -> Literal["at_end", "ever"]:

@@ -56,4 +56,6 @@ def register_gymnasium_envs() -> None:
     from ..conf import suite_names
 
     for name in suite_names():
-        register(id=f"vlagym/{name}-v0", entry_point="vlagym.envs.registry:make_env", kwargs={"suite": name}, disable_env_checker=True)
+        register(
+            id=f"vlagym/{name}-v0", entry_point="vlagym.envs.registry:make_env", kwargs={"suite": name}, disable_env_checker=True
+        )
