@@ -38,11 +38,13 @@ class Policy(ABC):
         action_spec: What the policy emits, after its own transforms. A run starts only if it means the same as the suite's.
         cameras: Images it needs in an observation; nothing else is drawn for it.
         needs_privileged_state: Whether its observations carry ``privileged``.
+        max_batch: Most observations `act` may be given at once; None for any number.
     """
 
     action_spec: ActionSpec
     cameras: tuple[str, ...] = ()
     needs_privileged_state: bool = False
+    max_batch: int | None = None
 
     @abstractmethod
     def reset(self, episode_ids: Sequence[str]) -> None:
@@ -54,7 +56,6 @@ class Policy(ABC):
 
     def release(self, episode_ids: Sequence[str]) -> None:
         """These episodes are over: drop their state."""
-        return None
 
     def provenance(self) -> dict[str, Any]:
         """What its actions depend on (checkpoint hash, package versions, dtype, device); plain JSON values."""
@@ -62,7 +63,6 @@ class Policy(ABC):
 
     def close(self) -> None:
         """Give memory and connections back."""
-        return None
 
 
 def episode_generator(episode_id: str, salt: str = "") -> np.random.Generator:
