@@ -14,8 +14,11 @@ def group_names(group: str) -> list[str]:
     return sorted(f.stem for f in (CONF_DIR / group).glob("*.yaml") if not f.stem.startswith("_"))
 
 
-def _read(group: str, name: str) -> str:
-    return (CONF_DIR / group / f"{name}.yaml").read_text(encoding="utf-8")
+def suite_members(name: str) -> list[str]:
+    """The suites that a name such as ``libero_all`` stands for; empty for a suite of its own or of another package."""
+    file = CONF_DIR / "suite" / f"{name}.yaml"
+    match = re.search(r"^members: *\[(.*)\]", file.read_text(encoding="utf-8"), re.MULTILINE) if file.exists() else None
+    return [member.strip() for member in match.group(1).split(",")] if match else []
 
 
 def suite_names() -> list[str]:
@@ -23,7 +26,7 @@ def suite_names() -> list[str]:
 
     Reads the files as text: the names are needed whenever `vlagym.envs` is imported, so this must cost next to nothing.
     """
-    return [name for name in group_names("suite") if not re.search("^members:", _read("suite", name), re.MULTILINE)]
+    return [name for name in group_names("suite") if not suite_members(name)]
 
 
 def suite_settings(name: str) -> dict[str, Any]:

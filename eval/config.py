@@ -1,0 +1,238 @@
+"""From command-line overrides to a checked, frozen run configuration.
+
+Hydra composes conf/; what comes out here is plain data that can be written beside the results and read back without Hydra. A run
+consists of legs, one per (suite, policy settings) pair: ``suite=libero_all`` has four, each with the recipe of its own checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from .._registry import did_you_mean, unknown_name
+from ..conf import CONF_DIR, group_names, suite_members
+from ..envs.registry import BENCHMARKS
+from ..errors import ConfigError
+from ..policies.registry import POLICIES
+
+VideoChoice = Literal["all", "failures", "first_per_task", "none"]
+# What may differ between two sessions of one run: none of it can change a result.
+EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "attempts", "assets")
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One suite with one policy.
+
+    Attributes:
+        suite: Settings of the suite: ``name``, ``benchmark`` and the arguments of its class.
+        policy: Settings of the policy: ``name`` and the arguments of its factory.
+    """
+
+    suite: dict[str, Any]
+    policy: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AssetSettings:
+    """Where benchmark data comes from; None leaves the matching environment variable as it is."""
+
+    dir: str | None = None
+    mirror: str | None = None
+    stand_ins: Literal["allow", "deny"] | None = None
+
+    def export(self) -> None:
+        """Put the settings into this process's environment, where `vlagym.envs.assets` and the workers look."""
+        for name, value in (("DIR", self.dir), ("MIRROR", self.mirror), ("STAND_INS", self.stand_ins)):
+            if value is not None:
+                os.environ[f"VLAGYM_ASSETS_{name}"] = value
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run was asked to do; the fields are described in conf/config.yaml."""
+
+    legs: tuple[Leg, ...]
+    tasks: tuple[str | int, ...] | None
+    episodes_per_task: int | None
+    seeds: tuple[int, ...]
+    workers: int | None
+    egl_devices: tuple[int, ...] | None
+    worker_timeout_s: float
+    attempts: int
+    video: VideoChoice
+    video_cameras: tuple[str, ...]
+    video_fps: float | None
+    run_dir: str | None
+    assets: AssetSettings
+
+    def __post_init__(self) -> None:
+        checks = {
+            "episodes_per_task": (self.episodes_per_task is None or self.episodes_per_task >= 1, "a number from 1, or null"),
+            "seeds": (len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "a list of different seeds, e.g. [0,1,2]"),
+            "workers": (self.workers is None or self.workers >= 1, "a number from 1, or null"),
+            "worker_timeout_s": (self.worker_timeout_s > 0, "seconds above 0"),
+            "attempts": (self.attempts >= 1, "a number from 1"),
+            "video": (self.video in get_args(VideoChoice), f"one of {', '.join(get_args(VideoChoice))}"),
+            "video_cameras": (self.video == "none" or len(self.video_cameras) > 0, "at least one camera"),
+            "video_fps": (self.video_fps is None or self.video_fps > 0, "frames per second above 0, or null"),
+            "assets.stand_ins": (self.assets.stand_ins in (None, "allow", "deny"), "allow, deny or null"),
+        }
+        for name, (fine, expected) in checks.items():
+            if not fine:
+                raise ConfigError(f"{name} must be {expected}; got {_lookup(self, name)!r}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Inverse of `to_json`.
+
+        Raises:
+            ConfigError: A setting is missing, unknown or of the wrong kind.
+        """
+        known = {f.name for f in fields(cls)}
+        if set(values) != known:
+            raise ConfigError(f"not the settings of a run: missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}.")
+        converted = {}
+        for name, convert in _CONVERTERS.items():
+            try:
+                converted[name] = convert(values[name])
+            except (TypeError, ValueError, KeyError) as error:
+                raise ConfigError(f"{name}: {values[name]!r} is not a value it can have ({error}).") from error
+        return cls(**converted)
+
+    def with_execution_of(self, other: RunConfig, names: Sequence[str]) -> RunConfig:
+        """This configuration with the named execution settings taken from another one."""
+        return replace(self, **{name: getattr(other, name) for name in names})
+
+
+def load_config(overrides: Sequence[str]) -> RunConfig:
+    """Compose conf/ with command-line overrides such as ``suite=libero_goal policy=random workers=2``.
+
+    Several suites run one after the other: ``suite=libero_all``, or ``suite=[libero_goal,robosuite]``.
+
+    Raises:
+        ConfigError: An unknown key, suite or policy (near names are suggested) or a value of the wrong kind.
+    """
+    suites, rest = _split_suites(overrides)
+    composed = [_compose([f"suite={suite}", *rest]) for suite in suites]
+    legs = [{"suite": settings.pop("suite"), "policy": settings.pop("policy")} for settings in composed]
+    run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
+    return RunConfig.from_json({**run_settings, "legs": legs})
+
+
+def _split_suites(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The suites asked for, sets such as ``libero_all`` spelled out, and the remaining overrides."""
+    chosen = [o.removeprefix("suite=") for o in overrides if o.startswith("suite=")] or ["robosuite"]
+    rest = [o for o in overrides if not o.startswith("suite=")]
+    names = [name.strip() for name in chosen[-1].strip("[]").split(",") if name.strip()]
+    known = sorted({*group_names("suite"), *BENCHMARKS.plugins()})
+    suites: list[str] = []
+    for name in names:
+        if name not in known:
+            raise unknown_name("suite", name, known)
+        suites += [member for member in (suite_members(name) or [name]) if member not in suites]
+    if not suites:
+        raise ConfigError("suite= names no suite; known: " + ", ".join(known))
+    return suites, rest
+
+
+def _compose(overrides: Sequence[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    _offer_plugins(overrides)
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            settings = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explain(overrides, error) from error
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _offer_plugins(overrides: Sequence[str]) -> None:
+    """Make the suites and policies of other packages known to Hydra, so that ``suite=theirs`` selects them."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for group, registry, name_key in (("suite", BENCHMARKS, "benchmark"), ("policy", POLICIES, "name")):
+        for override in overrides:
+            name = override.removeprefix(f"{group}=")
+            if name != override and name in registry.plugins():
+                defaults = dict(getattr(registry.get(name), "default_settings", {}))
+                store.store(group=group, name=name, node={"name": name, name_key: name, **defaults})
+
+
+def _explain(overrides: Sequence[str], error: Exception) -> ConfigError:
+    """Say which override is at fault and what was probably meant."""
+    policies = sorted({*group_names("policy"), *POLICIES.plugins()})
+    groups = [o for o in overrides if o.startswith(("suite=", "policy="))]
+    for override in overrides:
+        key, separator, value = override.lstrip("+~").partition("=")
+        if not separator:
+            return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
+        if key == "policy" and value not in policies:
+            return unknown_name("policy", value, policies)
+    if any(o.lstrip("+~") == o and o not in groups for o in overrides):
+        known = _flat_keys(_compose(groups))
+        for override in overrides:
+            key = override.partition("=")[0]
+            if override not in groups and not key.startswith(("+", "~")) and key not in known:
+                return ConfigError(f"unknown setting {key!r}.{did_you_mean(key, known)} `vla-eval --help` lists the settings.")
+    return ConfigError(f"the settings cannot be read: {error}")
+
+
+def _flat_keys(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in settings.items():
+        keys.append(prefix + key)
+        if isinstance(value, Mapping):
+            keys += _flat_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def _lookup(config: RunConfig, dotted: str) -> Any:
+    value: Any = config
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+def _tuple_of(convert: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda value: tuple(convert(v) for v in (value if isinstance(value, list | tuple) else [value]))
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "legs": _tuple_of(lambda leg: Leg(dict(leg["suite"]), dict(leg["policy"]))),
+    "tasks": _optional(_tuple_of(lambda task: task if isinstance(task, int) else str(task))),
+    "episodes_per_task": _optional(int),
+    "seeds": _tuple_of(int),
+    "workers": _optional(int),
+    "egl_devices": _optional(_tuple_of(int)),
+    "worker_timeout_s": float,
+    "attempts": int,
+    "video": str,
+    "video_cameras": _tuple_of(str),
+    "video_fps": _optional(float),
+    "run_dir": _optional(str),
+    "assets": lambda assets: AssetSettings(**assets),
+}
+
+
+def default_run_dir(config: RunConfig, started_at: str) -> Path:
+    """``results/DATE--POLICY--SUITE`` below the working directory."""
+    suites = "+".join(leg.suite["name"] for leg in config.legs)
+    return Path("results") / f"{started_at}--{config.legs[0].policy['name']}--{suites}"

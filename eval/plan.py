@@ -1,0 +1,99 @@
+"""Which episodes a run consists of, and in what order they are handed to workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+
+from .._registry import unknown_name
+from ..envs.base import Suite, Task
+from ..episode import EpisodeSpec
+from ..errors import ConfigError
+
+
+def plan_episodes(
+    suites: Sequence[Suite],
+    tasks: Sequence[str | int] | None = None,
+    episodes_per_task: int | None = None,
+    seeds: Sequence[int] = (0,),
+) -> list[EpisodeSpec]:
+    """All episodes of a run, by suite, task, seed and trial.
+
+    Args:
+        suites: In the order in which they run.
+        tasks: Names or indices to keep; a name must be known to at least one suite, an index to all. None keeps all.
+        episodes_per_task: Trials 0 .. N - 1 of each task; None for all that the suite has.
+        seeds: Each (task, trial) is planned once per seed.
+
+    Raises:
+        ConfigError: An unknown task, or more episodes than a task has trials.
+    """
+    if tasks is not None:
+        _check_known(suites, tasks)
+    plan = []
+    for suite in suites:
+        for index, task in enumerate(suite.tasks()):
+            if tasks is None or task.name in tasks or index in tasks:
+                trials = _trials(suite, task, episodes_per_task)
+                plan += [EpisodeSpec(suite.name, task.name, trial, seed) for seed in seeds for trial in range(trials)]
+    return plan
+
+
+def plan_sha256(plan: Iterable[EpisodeSpec]) -> str:
+    """Hash of the planned episodes, in order."""
+    return hashlib.sha256("\n".join(spec.id for spec in plan).encode()).hexdigest()
+
+
+class EpisodeQueue:
+    """Hands out planned episodes so that a worker stays on the task whose model it has compiled.
+
+    Args:
+        episodes: What is to be run, in the order of the plan.
+    """
+
+    def __init__(self, episodes: Iterable[EpisodeSpec]) -> None:
+        self._waiting: dict[tuple[str, str], deque[EpisodeSpec]] = defaultdict(deque)
+        for spec in episodes:
+            self._waiting[spec.suite, spec.task].append(spec)
+        self._task_of_worker: dict[int, tuple[str, str]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(waiting) for waiting in self._waiting.values())
+
+    def take(self, worker: int) -> EpisodeSpec | None:
+        """The next episode for a worker: of its own task, else of a task nobody is on, else of the one with most left."""
+        left = {task: len(waiting) for task, waiting in self._waiting.items() if waiting}
+        if not left:
+            return None
+        task = self._task_of_worker.get(worker)
+        if task not in left:
+            others = {t for w, t in self._task_of_worker.items() if w != worker}
+            unclaimed = [t for t in left if t not in others]
+            task = unclaimed[0] if unclaimed else max(left, key=lambda t: left[t])
+            self._task_of_worker[worker] = task
+        return self._waiting[task].popleft()
+
+    def put_back(self, spec: EpisodeSpec, worker: int) -> None:
+        """Return an episode whose worker failed; it is the next of its task, for any worker."""
+        self._waiting[spec.suite, spec.task].appendleft(spec)
+        self._task_of_worker.pop(worker, None)
+
+
+def _check_known(suites: Sequence[Suite], tasks: Sequence[str | int]) -> None:
+    names = [task.name for suite in suites for task in suite.tasks()]
+    smallest = min(len(suite.tasks()) for suite in suites)
+    for task in tasks:
+        if isinstance(task, str) and task not in names:
+            raise unknown_name(f"task of suite {', '.join(suite.name for suite in suites)}", task, names)
+        if isinstance(task, int) and not 0 <= task < smallest:
+            raise ConfigError(f"task index {task} is out of range: tasks are numbered 0..{smallest - 1}.")
+
+
+def _trials(suite: Suite, task: Task, episodes_per_task: int | None) -> int:
+    if episodes_per_task is not None and episodes_per_task > task.trials:
+        raise ConfigError(
+            f"episodes_per_task={episodes_per_task}: {suite.name}/{task.name} has {task.trials} trials (initial states). "
+            "Use seeds=[0,1,...] to run each of them several times."
+        )
+    return task.trials if episodes_per_task is None else episodes_per_task
