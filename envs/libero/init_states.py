@@ -1,0 +1,156 @@
+"""Loads LIBERO's initial states without torch and without executing a pickle.
+
+The 130 ``.pruned_init`` files of hf-libero are torch archives (a zip with a member ``archive/data.pkl``) that hold one pickled
+numpy array float64[trials, 1 + nq + nv] (time, qpos, qvel of MuJoCo). Upstream reads them with ``torch.load``, which runs whatever
+code the pickle names. Here the five names that a pickled array needs are answered by inert recorders, every other name is refused
+before anything is called, and the array is built from the recorded bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import AssetError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The largest file of hf-libero 0.1.4 is 59 kB; the bounds keep a crafted one from exhausting memory.
+MAX_PICKLE_BYTES = 16 << 20
+MAX_MEMO_INDEX = 1 << 16
+
+
+class _ForbiddenError(Exception):
+    """A pickle names something that a float64 array does not need."""
+
+
+class _PickledDtype:
+    """What a pickle says about a dtype: its code (``f8``) and, in its state, its byte order."""
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+        self.byte_order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.byte_order = state[1]
+
+    def __str__(self) -> str:
+        return f"{self.byte_order}{self.code}"
+
+
+class _PickledArray:
+    """What a pickle says about an array, nothing of it interpreted yet."""
+
+    def __init__(self) -> None:
+        self.state: tuple[Any, ...] | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits exactly the names by which numpy pickles an array, and none of numpy's own code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy 2 moved `core` to `_core`; both spellings mean the same.
+        match f"{module}.{name}":
+            case "numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct":
+                return self._new_array
+            case "numpy.dtype":
+                return self._new_dtype
+            case "_codecs.encode":
+                return self._encode
+            case "numpy.ndarray":
+                return "numpy.ndarray"
+            case other:
+                raise _ForbiddenError(other)
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise _ForbiddenError(f"persistent id {pid!r}")
+
+    def _new_array(self, cls: Any, shape: Any, dtype: Any) -> _PickledArray:
+        return _PickledArray()
+
+    def _new_dtype(self, code: Any, align: Any, copy: Any) -> _PickledDtype:
+        return _PickledDtype(code)
+
+    def _encode(self, text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise _ForbiddenError(f"_codecs.encode to {encoding!r}")
+        return text.encode("latin1")
+
+
+def load_init_states(path: str | Path) -> NDArray[np.float64]:
+    """Read the initial states of one LIBERO task.
+
+    Args:
+        path: A ``.pruned_init`` file.
+
+    Returns:
+        float64[trials, 1 + nq + nv]: time in s, then qpos and qvel of the task's MuJoCo model. One row per trial, writable.
+
+    Raises:
+        AssetError: The file is missing, truncated or not such an array, or its pickle names anything beyond a numpy array. Nothing
+            that the file names is called.
+    """
+    path = Path(path)
+    return _to_array(path, _unpickle(path, _read_pickle(path)))
+
+
+def _damaged(path: Path, what: str) -> AssetError:
+    return AssetError(f"{path}: {what}. Put hf-libero's own file back: vla-eval install libero --force")
+
+
+def _read_pickle(path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if info.filename.split("/")[1:] == ["data.pkl"]]
+            if len(members) != 1:
+                raise _damaged(path, f"not a file of initial states: {len(members)} members */data.pkl instead of one")
+            with archive.open(members[0]) as stream:
+                data = stream.read(MAX_PICKLE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise _damaged(path, "no such file of initial states") from error
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, f"cannot be read as a zip archive, it may be truncated ({error})") from error
+    if len(data) > MAX_PICKLE_BYTES:
+        raise _damaged(path, f"its data.pkl is larger than {MAX_PICKLE_BYTES} bytes")
+    return data
+
+
+def _unpickle(path: Path, data: bytes) -> Any:
+    try:
+        # The unpickler allocates as many memo slots as the largest index says, whatever the size of the file.
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > MAX_MEMO_INDEX:
+                raise _damaged(path, f"its pickle uses memo index {argument}")
+        return _ArrayUnpickler(io.BytesIO(data)).load()
+    except _ForbiddenError as error:
+        raise _damaged(path, f"its pickle names {error}, which no array of initial states needs; nothing was executed") from error
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, MemoryError) as error:
+        raise _damaged(path, f"its pickle is malformed ({error})") from error
+
+
+def _to_array(path: Path, pickled: Any) -> NDArray[np.float64]:
+    match pickled:
+        case _PickledArray(state=(int(), tuple(shape), _PickledDtype() as dtype, bool(fortran), bytes(buffer))):
+            pass
+        case _:
+            raise _damaged(path, "its pickle does not hold one numpy array")
+    if str(dtype) not in ("<f8", "=f8"):
+        raise _damaged(path, f"holds {dtype} instead of float64 (<f8)")
+    if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) * 8 != len(buffer):
+        raise _damaged(path, f"holds {len(buffer)} bytes for an array of shape {shape} instead of float64[trials, 1 + nq + nv]")
+    states = np.frombuffer(buffer, "<f8").reshape(shape, order="F" if fortran else "C")
+    if not np.isfinite(states).all():
+        raise _damaged(path, "holds values that are not finite")
+    return np.array(states, np.float64, order="C")
