@@ -1,0 +1,259 @@
+"""One episode inside a worker process: reset, chunks of actions, and the recorders that listen to it.
+
+Trajectory and video are recorders; the rollout knows neither by name. Both write their own files here in the worker, so that no
+frame travels between processes and encoding scales with the number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..envs.base import ChunkResult, Observation, VlaEnv
+from ..episode import EpisodeResult, EpisodeSpec
+from ..errors import RunError
+from .video import VideoWriter, side_by_side
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Recorder:
+    """Hears one episode after another; every method is optional."""
+
+    def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
+        """The episode's first observation is about to be drawn."""
+
+    def acting(self, actions: NDArray[np.floating[Any]]) -> None:
+        """These actions are about to be executed, in order, as far as the episode goes."""
+
+    def stepped(self) -> None:
+        """One more action has been executed."""
+
+    def ended(self, result: EpisodeResult) -> dict[str, Any]:
+        """The episode is over; what is returned is added to `EpisodeResult.execution`."""
+        return {}
+
+    def abandoned(self) -> None:
+        """The episode failed on the way and has no result."""
+
+
+class Rollout:
+    """Runs episodes of one environment, one at a time.
+
+    Args:
+        env: The environment; kept for the life of the worker.
+        recorders: Told of everything that happens.
+    """
+
+    def __init__(self, env: VlaEnv, recorders: Sequence[Recorder]) -> None:
+        self.env = env
+        self.recorders = recorders
+        self.spec: EpisodeSpec | None = None
+        self.steps = 0
+
+    def begin(self, spec: EpisodeSpec, index: int) -> Observation:
+        """Start an episode; `index` is its position in the plan."""
+        self.spec, self.steps = spec, 0
+        self._successes: list[bool] = []
+        observation, _ = self.env.reset(seed=spec.seed, options={"task": spec.task, "trial": spec.trial})
+        self._instruction = observation["instruction"]
+        self._initial_sha256 = self.env.physics_sha256()
+        for recorder in self.recorders:
+            recorder.started(spec, index, self.env)
+        return observation
+
+    def advance(self, actions: NDArray[np.floating[Any]]) -> ChunkResult:
+        """Execute a chunk of actions float[T, A]."""
+        for recorder in self.recorders:
+            recorder.acting(actions)
+        result = self.env.step_chunk(actions, on_step=self._stepped)
+        self.steps += result.executed
+        self._successes += result.successes.tolist()
+        return result
+
+    def finish(self, ended_by: ChunkResult) -> EpisodeResult:
+        """The result of the episode that a chunk ended, files written."""
+        assert self.spec is not None
+        at_end, ever = self._successes[-1], any(self._successes)
+        result = EpisodeResult(
+            spec=self.spec,
+            instruction=self._instruction,
+            success=at_end if self.env.suite.success_rule == "at_end" else ever,
+            success_at_end=at_end,
+            success_ever=ever,
+            first_success_step=self._successes.index(True) + 1 if ever else None,
+            steps=self.steps,
+            ended_by=ended_by.ended_by,
+            initial_state_sha256=self._initial_sha256,
+            final_state_sha256=self.env.physics_sha256(),
+            subtasks=self.env.subtask_results(),
+        )
+        execution: dict[str, Any] = {}
+        for recorder in self.recorders:
+            execution |= recorder.ended(result)
+        self.spec = None
+        return EpisodeResult(**{**result.__dict__, "execution": execution})
+
+    def abandon(self) -> None:
+        """Give up the episode under way, if any."""
+        if self.spec is not None:
+            for recorder in self.recorders:
+                recorder.abandoned()
+        self.spec = None
+
+    def _stepped(self) -> None:
+        for recorder in self.recorders:
+            recorder.stepped()
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """What is recorded of every episode of a leg, and where.
+
+    Attributes:
+        run_dir: Folder of the run; trajectories/ and videos/ are written below it.
+        stamp: Date and time of the run, first part of every video's name.
+        policy: Name of the policy, second part of it.
+        video: Which episodes get a video.
+        cameras: Cameras shown side by side.
+        fps: Frames per second of the videos.
+    """
+
+    run_dir: Path
+    stamp: str
+    policy: str
+    video: Literal["all", "failures", "first_per_task", "none"]
+    cameras: tuple[str, ...]
+    fps: float
+
+
+class TrajectoryRecorder(Recorder):
+    """Writes trajectories/EPISODE.npz: all that is needed to look at an episode again or to replay it.
+
+    The file holds ``actions`` [T, A], ``successes`` bool[T], ``render_states`` float64[T+1, R], ``physics_states`` float64[T+1, P]
+    (row 0 is where the policy starts) and ``meta`` (a JSON string: the episode and the sentence it started with).
+    """
+
+    def __init__(self, settings: RecordSettings) -> None:
+        self._run_dir = settings.run_dir
+        (self._run_dir / "trajectories").mkdir(parents=True, exist_ok=True)
+
+    def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
+        self._env, self._index = env, index
+        self._actions: list[NDArray[np.floating[Any]]] = []
+        self._render_states = [env.render_state()]
+        self._physics_states = [env.physics_state()]
+
+    def acting(self, actions: NDArray[np.floating[Any]]) -> None:
+        self._actions += list(actions)
+
+    def stepped(self) -> None:
+        self._render_states.append(self._env.render_state())
+        self._physics_states.append(self._env.physics_state())
+
+    def ended(self, result: EpisodeResult) -> dict[str, Any]:
+        name = f"trajectories/episode={self._index}--{_episode_name(result.spec)}.npz"
+        meta = {**asdict(result.spec), "instruction": result.instruction, "steps": result.steps, "success": result.success}
+        with self._env.clock("trajectory"):
+            _save_npz(
+                self._run_dir / name,
+                actions=np.array(self._actions[: result.steps]),
+                render_states=np.array(self._render_states),
+                physics_states=np.array(self._physics_states),
+                meta=np.array(json.dumps(meta)),
+            )
+        return {"trajectory": name}
+
+
+class VideoRecorder(Recorder):
+    """Writes videos/NAME.mp4 with the outcome in the name.
+
+    Frames are drawn while the episode runs where every episode gets a video, so that images the policy asked for are drawn once;
+    where only failures do, they are drawn from the recorded moments after the episode turned out to be one.
+    """
+
+    def __init__(self, settings: RecordSettings) -> None:
+        self._settings = settings
+        self._writer: VideoWriter | None = None
+
+    def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
+        self._env, self._index = env, index
+        self._moments: list[NDArray[np.float64]] = []
+        live = self._settings.video == "all" or (self._settings.video == "first_per_task" and spec.trial == 0)
+        self._writer = self._open() if live else None
+        self.stepped()
+
+    def stepped(self) -> None:
+        if self._writer is not None:
+            self._add([self._env.render(camera) for camera in self._settings.cameras])
+        elif self._settings.video == "failures":
+            self._moments.append(self._env.render_state())
+
+    def ended(self, result: EpisodeResult) -> dict[str, Any]:
+        if self._settings.video == "failures" and not result.success:
+            self._writer = self._open()
+            for moment in self._moments:
+                with self._env.clock("rendering"):
+                    images = [self._env.draw(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
+                self._add(images)
+        if self._writer is None:
+            return {}
+        name = f"{self._settings.stamp}--{self._settings.policy}--episode={self._index}--success={result.success}"
+        try:
+            with self._env.clock("video"):
+                path = self._writer.finish(f"{name}--{_episode_name(result.spec)}.mp4")
+        except RunError as error:
+            return {"video": None, "video_error": str(error)}
+        return {"video": f"videos/{path.name}"}
+
+    def abandoned(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+
+    def _open(self) -> VideoWriter:
+        return VideoWriter(self._settings.run_dir / "videos", f"episode={self._index}.{os.getpid()}.mp4", self._settings.fps)
+
+    def _add(self, images: Sequence[NDArray[np.uint8]]) -> None:
+        assert self._writer is not None
+        with self._env.clock("video"):
+            self._writer.add(side_by_side(images))
+
+
+def load_trajectory(path: Path) -> dict[str, Any]:
+    """Read a file that `TrajectoryRecorder` wrote; ``meta`` comes back as a dict.
+
+    Raises:
+        RunError: The file is missing, cut or not a trajectory.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Any] = {name: file[name] for name in ("actions", "render_states", "physics_states", "meta")}
+        return {**arrays, "meta": json.loads(str(arrays["meta"]))}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} is not a readable trajectory ({error}); run the episode again to record it.") from error
+
+
+def _episode_name(spec: EpisodeSpec) -> str:
+    seed = f"--seed={spec.seed}" if spec.seed else ""
+    return re.sub(r"[^\w.=+-]", "_", f"suite={spec.suite}--trial={spec.trial}{seed}--task={spec.task}")
+
+
+def _save_npz(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write a compressed .npz that is complete or not there at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path.name} could not be written ({error}); free some space, then resume the run.") from error
