@@ -6,7 +6,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from .errors import ConfigError
 
@@ -75,8 +75,8 @@ class Registry(Generic[T]):
             ConfigError: No such name (near ones are suggested).
         """
         if name in self._builtin:
-            return import_target(self._builtin[name])
+            return cast("T", import_target(self._builtin[name]))
         plugins = self.plugins()
         if name not in plugins:
             raise unknown_name(self.kind, name, self.names())
-        return plugins[name].load()
+        return cast("T", plugins[name].load())

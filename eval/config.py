@@ -98,7 +98,9 @@ class RunConfig:
         """
         known = {f.name for f in fields(cls)}
         if set(values) != known:
-            raise ConfigError(f"not the settings of a run: missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}.")
+            raise ConfigError(
+                f"not the settings of a run: missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}."
+            )
         converted = {}
         for name, convert in _CONVERTERS.items():
             try:

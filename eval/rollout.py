@@ -6,12 +6,11 @@ frame travels between processes and encoding scales with the number of workers.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import zipfile
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +19,7 @@ import numpy as np
 from ..envs.base import ChunkResult, Observation, VlaEnv
 from ..episode import EpisodeResult, EpisodeSpec
 from ..errors import RunError
+from ..trajectory import save_trajectory
 from .video import VideoWriter, side_by_side
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ class Rollout:
         self.recorders = recorders
         self.spec: EpisodeSpec | None = None
         self.steps = 0
+        self._began = 0.0
 
     def begin(self, spec: EpisodeSpec, index: int) -> Observation:
         """Start an episode; `index` is its position in the plan."""
-        self.spec, self.steps = spec, 0
+        self.spec, self.steps, self._began = spec, 0, time.monotonic()
+        self.env.clock.take()
         self._successes: list[bool] = []
         observation, _ = self.env.reset(seed=spec.seed, options={"task": spec.task, "trial": spec.trial})
         self._instruction = observation["instruction"]
@@ -101,7 +103,9 @@ class Rollout:
         for recorder in self.recorders:
             execution |= recorder.ended(result)
         self.spec = None
-        return EpisodeResult(**{**result.__dict__, "execution": execution})
+        seconds = {"total": time.monotonic() - self._began, **self.env.clock.take()}
+        execution["seconds"] = {stage: round(value, 4) for stage, value in seconds.items()}
+        return replace(result, execution=execution)
 
     def abandon(self) -> None:
         """Give up the episode under way, if any."""
@@ -137,11 +141,7 @@ class RecordSettings:
 
 
 class TrajectoryRecorder(Recorder):
-    """Writes trajectories/EPISODE.npz: all that is needed to look at an episode again or to replay it.
-
-    The file holds ``actions`` [T, A], ``successes`` bool[T], ``render_states`` float64[T+1, R], ``physics_states`` float64[T+1, P]
-    (row 0 is where the policy starts) and ``meta`` (a JSON string: the episode and the sentence it started with).
-    """
+    """Writes trajectories/EPISODE.npz: all that is needed to look at an episode again or to replay it (see `vlagym.trajectory`)."""
 
     def __init__(self, settings: RecordSettings) -> None:
         self._run_dir = settings.run_dir
@@ -164,12 +164,12 @@ class TrajectoryRecorder(Recorder):
         name = f"trajectories/episode={self._index}--{_episode_name(result.spec)}.npz"
         meta = {**asdict(result.spec), "instruction": result.instruction, "steps": result.steps, "success": result.success}
         with self._env.clock("trajectory"):
-            _save_npz(
+            save_trajectory(
                 self._run_dir / name,
                 actions=np.array(self._actions[: result.steps]),
                 render_states=np.array(self._render_states),
                 physics_states=np.array(self._physics_states),
-                meta=np.array(json.dumps(meta)),
+                meta=meta,
             )
         return {"trajectory": name}
 
@@ -228,32 +228,6 @@ class VideoRecorder(Recorder):
             self._writer.add(side_by_side(images))
 
 
-def load_trajectory(path: Path) -> dict[str, Any]:
-    """Read a file that `TrajectoryRecorder` wrote; ``meta`` comes back as a dict.
-
-    Raises:
-        RunError: The file is missing, cut or not a trajectory.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in ("actions", "render_states", "physics_states", "meta")}
-        return {**arrays, "meta": json.loads(str(arrays["meta"]))}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} is not a readable trajectory ({error}); run the episode again to record it.") from error
-
-
 def _episode_name(spec: EpisodeSpec) -> str:
     seed = f"--seed={spec.seed}" if spec.seed else ""
     return re.sub(r"[^\w.=+-]", "_", f"suite={spec.suite}--trial={spec.trial}{seed}--task={spec.task}")
-
-
-def _save_npz(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write a compressed .npz that is complete or not there at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"{path.name} could not be written ({error}); free some space, then resume the run.") from error

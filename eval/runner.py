@@ -193,7 +193,14 @@ def check_chunks(
 
 def _policy_observation(worker: Worker, message: Observed) -> PolicyObservation:
     assert worker.spec is not None
-    observation: PolicyObservation = {**message.observation, "episode_id": worker.spec.id, "step": message.step}
+    seen = message.observation
+    observation: PolicyObservation = {
+        "images": seen["images"],
+        "state": seen["state"],
+        "instruction": seen["instruction"],
+        "episode_id": worker.spec.id,
+        "step": message.step,
+    }
     if message.privileged is not None:
         observation["privileged"] = message.privileged
     return observation

@@ -103,7 +103,7 @@ class VideoWriter:
                 if writer is None:
                     writer = imageio.get_writer(
                         self._part,
-                        format="FFMPEG",  # type: ignore[arg-type]  # imageio's stub wants a Format, its code takes the name
+                        format="FFMPEG",
                         fps=self._fps,
                         codec="libx264",
                         quality=None,

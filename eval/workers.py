@@ -278,16 +278,11 @@ def _serve(connection: Connection, rollout: Rollout, privileged: bool) -> None:
 def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Message:
     env = rollout.env
     if isinstance(command, Begin):
-        env.clock.take()
-        rollout.started = time.monotonic()
         observation, new_subtask = rollout.begin(command.spec, command.index), False
     else:
         chunk = rollout.advance(command.actions)
         if chunk.observation is None:
-            result = rollout.finish(chunk)
-            seconds = {"total": time.monotonic() - rollout.started, **env.clock.take()}
-            rounded = {stage: round(value, 4) for stage, value in seconds.items()}
-            return Ended(EpisodeResult(**{**result.__dict__, "execution": {**result.execution, "seconds": rounded}}))
+            return Ended(rollout.finish(chunk))
         observation, new_subtask = chunk.observation, chunk.new_subtask
     return Observed(observation, env.privileged_state() if privileged else None, rollout.steps, new_subtask)
 

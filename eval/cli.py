@@ -1,0 +1,99 @@
+"""The command `vla-eval`. Nothing heavy is imported until it is known what is wanted: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ..errors import VlagymError
+
+_COMMANDS = {
+    "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
+    "bench": ("vlagym.eval.bench", "measure how fast a suite's environments run"),
+    "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
+    "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
+    "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
+}
+
+_HELP = """\
+vla-eval: evaluate vision-language-action policies on robot-manipulation benchmarks
+
+  vla-eval                                        the default: suite=robosuite policy=scripted
+  vla-eval suite=libero_goal policy=openvla       one benchmark, one policy
+  vla-eval suite=libero_all policy=random episodes_per_task=2 workers=2
+  vla-eval resume=RUN                             finish an interrupted run
+
+settings (key=value, in any order; `vla-eval list` names the suites and policies)
+  suite=NAME           or [NAME,NAME]: run one after the other
+  policy=NAME          policy.KEY=VALUE sets what the policy takes, suite.KEY=VALUE what the suite takes
+  tasks=[NAME,...]     names or indices; all by default
+  episodes_per_task=N  trials 0 .. N-1 of each task; all by default
+  seeds=[0,1,2]        run everything once per seed
+  video=all            or failures, first_per_task, none
+  video_cameras=[primary,wrist]
+  workers=N            environment processes; one per core by default
+  egl_devices=[0,1]    GPUs to render on
+  attempts=N           times an episode is tried before it is an error
+  worker_timeout_s=S   when a worker counts as hung
+  run_dir=FOLDER       results/DATE--POLICY--SUITE by default
+  assets.dir=, assets.mirror=, assets.stand_ins=allow|deny
+
+commands (each has its own --help)
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 incomplete, 2 refused, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and arguments[0] in _COMMANDS:
+            return int(importlib.import_module(_COMMANDS[arguments[0]][0]).main(arguments[1:]))
+        if any(argument in ("-h", "--help", "help") for argument in arguments):
+            print(_HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items()))
+            return 0
+        if arguments == ["--version"]:
+            from .. import __version__
+
+            print(__version__)
+            return 0
+        return _run(arguments)
+    except VlagymError as error:
+        print(f"vla-eval: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(overrides: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from .config import load_config
+    from .progress import progress_for
+    from .run import evaluate, execution_settings_in, resume
+
+    console = Console()
+    progress = progress_for(console)
+    resumed = [o.removeprefix("resume=") for o in overrides if o.startswith("resume=")]
+    if resumed:
+        rest = [o for o in overrides if not o.startswith("resume=")]
+        outcome = resume(Path(resumed[-1]), load_config(rest) if rest else None, execution_settings_in(rest), [progress])
+    else:
+        outcome = evaluate(load_config(overrides), [progress])
+    return _report(console, outcome)
+
+
+def _report(console, outcome) -> int:  # type: ignore[no-untyped-def]  # rich and pandas are imported late
+    from .tables import rich_table
+
+    console.print(rich_table(outcome.table))
+    for notice in outcome.notices:
+        console.print(f"[yellow]Note:[/] {notice}", highlight=False)
+    videos = outcome.folder / "videos"
+    if videos.is_dir() and any(videos.iterdir()):
+        console.print(f"videos:  {videos}", highlight=False, soft_wrap=True)
+    console.print(f"results: {outcome.folder}", highlight=False, soft_wrap=True)
+    if not outcome.complete:
+        what = "interrupted" if outcome.interrupted else "incomplete: some episodes could not be run"
+        console.print(f"{what}; to finish it: vla-eval resume={outcome.folder}", style="bold", highlight=False, soft_wrap=True)
+    return 130 if outcome.interrupted else 0 if outcome.complete else 1

@@ -1,0 +1,93 @@
+"""What a run ran on: enough to tell, months later, why two numbers differ."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..envs.base import Suite, protocol_sha256
+from .config import Leg
+
+_PACKAGES = (
+    "gymnasium",
+    "hf-libero",
+    "hydra-core",
+    "imageio-ffmpeg",
+    "mujoco",
+    "numba",
+    "numpy",
+    "opencv-python",
+    "pandas",
+    "pybullet",
+    "robosuite",
+    "sapien",
+    "scipy",
+    "torch",
+    "transformers",
+)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine as plain JSON values."""
+    return {
+        "vlagym": __version__,
+        "commit": _git_commit(Path(__file__).parent),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "packages": {name: found for name in _PACKAGES if (found := _package_version(name))},
+        "command": sys.argv,
+    }
+
+
+def leg_header(suite: Suite, leg: Leg) -> dict[str, Any]:
+    """What a leg measures and with what, as plain JSON values; the policy's own part is added when it has been built."""
+    protocol = suite.protocol()
+    return {
+        "suite": suite.name,
+        "protocol": protocol,
+        "protocol_sha256": protocol_sha256(protocol),
+        "suite_provenance": suite.provenance(),
+        "notices": suite.notices(),
+        "policy": leg.policy,
+        "policy_provenance": None,
+    }
+
+
+def merged_notices(header: dict[str, Any]) -> list[str]:
+    """The sentences every output of the run must carry, each once."""
+    legs: Sequence[dict[str, Any]] = header["legs"]
+    return list(dict.fromkeys(notice for leg in legs for notice in leg["notices"]))
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit(folder: Path) -> str | None:
+    """Commit of the checkout the code runs from, ``+changes`` if it was edited; None outside a checkout or without git."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,0 +1,75 @@
+"""The file an episode's states and actions are kept in: enough to replay it, and to draw it again at any size.
+
+A ``.npz`` without pickles: ``actions`` float[T, A], ``render_states`` float64[T+1, R] and ``physics_states`` float64[T+1, P] as `VlaEnv`
+returned them, row 0 being where the policy took over, and ``meta``: suite, task, trial, seed, instruction, steps and success as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from .errors import RunError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Trajectory(TypedDict):
+    """What `load_trajectory` returns."""
+
+    actions: NDArray[np.floating[Any]]
+    render_states: NDArray[np.float64]
+    physics_states: NDArray[np.float64]
+    meta: dict[str, Any]
+
+
+def save_trajectory(
+    path: Path,
+    actions: NDArray[np.floating[Any]],
+    render_states: NDArray[np.float64],
+    physics_states: NDArray[np.float64],
+    meta: dict[str, Any],
+) -> None:
+    """Write a trajectory file; it is complete or not there at all.
+
+    Raises:
+        RunError: The disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    arrays = {
+        "actions": actions,
+        "render_states": render_states,
+        "physics_states": physics_states,
+        "meta": np.array(json.dumps(meta)),
+    }
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path.name} could not be written ({error}); free some space, then resume the run.") from error
+
+
+def load_trajectory(path: Path) -> Trajectory:
+    """Read a trajectory file.
+
+    Raises:
+        RunError: The file is missing, cut or not a trajectory.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {
+                "actions": file["actions"],
+                "render_states": file["render_states"],
+                "physics_states": file["physics_states"],
+                "meta": json.loads(str(file["meta"])),
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} is not a readable trajectory ({error}); run the episode again to record it.") from error
