@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..envs.assets import NotFetchedError, fetch, locate, manifest_names, verify
 from ..envs.assets.download import ProgressCallback
@@ -86,7 +86,7 @@ def _list(console: Console, as_json: bool) -> int:
     if as_json:
         print(json.dumps(lines, indent=1))
         return 0
-    table = Table("set", "state", "from", "files", "MB", title=f"asset sets in {assets_dir()}")
+    table = Table("set", "state", Column("from", overflow="fold"), "files", "MB", title=f"asset sets in {assets_dir()}")
     for line in lines:
         stand_ins = f", {line['stand_ins']} stand-ins" if line["stand_ins"] else ""
         source = f"{line['repository']}@{line['commit'][:12]}"

@@ -6,6 +6,7 @@ consists of legs, one per (suite, policy settings) pair: ``suite=libero_all`` ha
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -170,8 +171,13 @@ def _offer_plugins(overrides: Sequence[str]) -> None:
         for override in overrides:
             name = override.removeprefix(f"{group}=")
             if name != override and name in registry.plugins():
-                defaults = dict(getattr(registry.get(name), "default_settings", {}))
-                store.store(group=group, name=name, node={"name": name, name_key: name, **defaults})
+                store.store(group=group, name=name, node={**_default_arguments(registry.get(name)), "name": name, name_key: name})
+
+
+def _default_arguments(factory: Callable[..., Any]) -> dict[str, Any]:
+    """What a factory may be given by name, with its defaults; ``???`` (Hydra's word for it) where a value is needed."""
+    parameters = [p for p in inspect.signature(factory).parameters.values() if p.name != "suite" and p.kind != p.VAR_KEYWORD]
+    return {p.name: "???" if p.default is p.empty else p.default for p in parameters}
 
 
 def _explain(overrides: Sequence[str], error: Exception) -> ConfigError:

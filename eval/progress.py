@@ -100,8 +100,8 @@ class LiveProgress(Subscriber):
             name = Text(f"{task[0]}/{task[1]}", overflow="ellipsis", no_wrap=True, style="bold" if task in active else "")
             table.add_row(name, ProgressBar(planned, done, width=20), f"{done}/{planned}", share)
         hidden = len(tally.planned) - len(shown)
-        foot = f"{tally.done.total()}/{tally.total} episodes, {tally.successes.total()} successes, {tally.errors} errors; {tally.pace()}"
-        return Group(table, Text(f"... and {hidden} more tasks") if hidden else Text(), Text(foot))
+        counts = f"{tally.done.total()}/{tally.total} episodes, {tally.successes.total()} successes, {tally.errors} errors"
+        return Group(table, Text(f"... and {hidden} more tasks") if hidden else Text(), Text(f"{counts}; {tally.pace()}"))
 
 
 class PlainProgress(Subscriber):

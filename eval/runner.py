@@ -1,4 +1,4 @@
-"""The runner: hands episodes to workers, gathers whatever observations are ready into a batch for the policy, and tells subscribers.
+"""The runner: hands episodes to workers, batches whatever observations are ready for the policy, and tells subscribers.
 
 It schedules and nothing else. An episode whose worker died, hung or crashed is run again elsewhere, up to a limit, and then
 recorded as an error, which is neither a success nor a failure of the policy.
@@ -182,7 +182,7 @@ def check_chunks(
         where = f"for episode {observation['episode_id']} at step {observation['step']} ({observation['instruction']!r})"
         if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != size or array.dtype.kind not in "fiu":
             raise PolicyError(
-                f"{name}.act returned {array.dtype}{list(array.shape)} {where}; suite {suite.name!r} takes float[T, {size}], T >= 1."
+                f"{name}.act returned {array.dtype}{list(array.shape)} {where}; {suite.name!r} takes float[T, {size}], T >= 1."
             )
         if not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])

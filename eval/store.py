@@ -141,9 +141,8 @@ class Store(Subscriber):
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise RunError(
-                f"{self._folder.episodes_file} cannot be written: {error}. Free some space, then `vla-eval resume={self._folder.path}`."
-            ) from error
+            remedy = f"Free some space, then `vla-eval resume={self._folder.path}`."
+            raise RunError(f"{self._folder.episodes_file} cannot be written: {error}. {remedy}") from error
 
     def run_ended(self, interrupted: bool) -> None:
         if self._file is not None:

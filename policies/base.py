@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..envs.base import ActionSpec, Observation
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Chunk = NDArray[np.floating[Any]]
+Chunk: TypeAlias = NDArray[np.floating[Any]]
 
 
 class PolicyObservation(Observation, total=False):

@@ -1,7 +1,7 @@
 """A benchmark of another package, as small as one can be: a point that has to be pushed to the right.
 
-It shows what the contracts ask for and lets the tests of runner, store and workers run in milliseconds. Task names steer what goes
-wrong: ``dies`` and ``hangs`` do so whenever a file of that name lies in the folder that $TOY_FAULTS names (and remove it).
+It shows what the contracts ask for and lets the tests of runner, store and workers run in milliseconds. Files named ``dies*``,
+``hangs*`` or ``raises*`` in the folder that $TOY_FAULTS names make the next step of any worker do so, once per file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from vlagym.envs.base import ActionSpec, Check, StateField, StateSpec, StepOutcome, Suite, Task, VlaEnv
+from vlagym.policies.base import Policy, PolicyObservation
 
 HORIZON = 40
 
@@ -25,11 +26,13 @@ class ToySuite(Suite):
     Attributes:
         goal: Position to reach.
         chain: Subtasks per episode: 1, or more for an episode whose instruction changes.
+        step_seconds: How long a step takes.
     """
 
     name: str = "toy"
     goal: float = 1.0
     chain: int = 1
+    step_seconds: float = 0.0
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -41,7 +44,7 @@ class ToySuite(Suite):
 
     @property
     def camera_sizes(self) -> dict[str, tuple[int, int]]:
-        return {"primary": (32, 48), "wrist": (16, 16)}
+        return {"primary": (96, 128), "wrist": (16, 16)}
 
     def tasks(self) -> tuple[Task, ...]:
         return (Task("push_right", "push the point to the right", 10, HORIZON), Task("push_far", "push the point far", 10, HORIZON))
@@ -69,6 +72,7 @@ class ToyEnv(VlaEnv):
 
     def _advance(self, action: np.ndarray) -> StepOutcome:
         _suffer_faults()
+        time.sleep(self.suite.step_seconds)
         self._position += 0.1 * float(np.clip(action[0], -1, 1))
         success = self._position >= self.suite.goal * self._far * (self._link + 1)
         if success and self._link + 1 < self.suite.chain:
@@ -77,7 +81,8 @@ class ToyEnv(VlaEnv):
         return StepOutcome(bool(success), "success" if success else None)
 
     def draw(self, render_state: np.ndarray, camera: str, height: int, width: int) -> np.ndarray:
-        image = np.full((height, width, 3), 40, np.uint8)
+        image = np.random.default_rng(0).integers(0, 200, (height, width, 3), np.uint8)  # so that a video has some size
+        image = np.roll(image, int(render_state[0] * 100), axis=1)
         column = int(np.clip((render_state[0] + 1) / 4, 0, 0.99) * width)
         image[:, column] = 255
         return image
@@ -119,3 +124,40 @@ def _suffer_faults() -> None:
         if fault == "hangs":
             time.sleep(3600)
         raise FloatingPointError("the simulation blew up")
+
+
+class PushPolicy(Policy):
+    """Pushes to the right at full speed, a chunk at a time."""
+
+    needs_privileged_state = True
+
+    def __init__(self, suite: Suite, chunk: int = 4) -> None:
+        self.action_spec = suite.action_spec
+        self.chunk = chunk
+        self.batches: list[int] = []
+
+    def reset(self, episode_ids: Sequence[str]) -> None:
+        return None
+
+    def act(self, observations: Sequence[PolicyObservation]) -> list[np.ndarray]:
+        self.batches.append(len(observations))
+        assert all("position" in observation["privileged"] for observation in observations)
+        return [np.tile(np.array([1.0, 0.0], np.float32), (self.chunk, 1)) for _ in observations]
+
+
+class BrokenPolicy(PushPolicy):
+    """Breaks its contract in the way it is told to."""
+
+    def __init__(self, suite: Suite, how: str) -> None:
+        super().__init__(suite)
+        self.how = how
+
+    def act(self, observations: Sequence[PolicyObservation]) -> list[np.ndarray]:
+        chunks = super().act(observations)
+        if self.how == "not_finite":
+            chunks[0][2, 0] = np.nan
+        if self.how == "shape":
+            chunks[0] = chunks[0][:, :1]
+        if self.how == "count":
+            chunks = chunks[:-1]
+        return chunks
