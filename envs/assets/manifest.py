@@ -205,4 +205,4 @@ def is_safe_path(path: str) -> bool:
 def entry_to_json(entry: FileEntry) -> dict[str, Any]:
     """The fields of an entry that are set, without its path."""
     values = {name: getattr(entry, name) for name in ("size", "sha256", "git_sha1", "optional", "stands_in_for")}
-    return {name: value for name, value in values.items() if value not in (None, False)}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
