@@ -4,6 +4,25 @@ Importing this package registers ``vlagym/<suite>-v0`` with gymnasium, so ``gymn
 works anywhere.
 """
 
-from .registry import register_gymnasium_envs
+from .base import ActionSpec, Check, ChunkResult, Observation, StateField, StateSpec, StepOutcome, Suite, Task, VlaEnv
+from .checker import check_suite
+from .registry import BENCHMARKS, make_env, make_suite, register_gymnasium_envs
+
+__all__ = [
+    "BENCHMARKS",
+    "ActionSpec",
+    "Check",
+    "ChunkResult",
+    "Observation",
+    "StateField",
+    "StateSpec",
+    "StepOutcome",
+    "Suite",
+    "Task",
+    "VlaEnv",
+    "check_suite",
+    "make_env",
+    "make_suite",
+]
 
 register_gymnasium_envs()

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict
 
 import gymnasium
 import numpy as np
@@ -82,7 +82,7 @@ class ActionSpec:
         return len(self.names)
 
     def differences(self, other: ActionSpec) -> list[str]:
-        """Fields in which the other spec differs, as ``field: here != there``; names, range and rate carry no meaning to convert."""
+        """Fields in which the other spec differs, as ``field: here != there``; names, range and rate need no converting."""
         fields = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
         found = [f"{f}: {getattr(self, f)!r} != {getattr(other, f)!r}" for f in fields if getattr(self, f) != getattr(other, f)]
         return found if self.size == other.size else [f"size: {self.size} != {other.size}", *found]
@@ -207,7 +207,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         cameras: Names of the cameras whose images are part of an observation, e.g. ``("primary", "wrist")``; may be empty.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(self, suite: Suite, cameras: Sequence[str], render_mode: str | None = "rgb_array") -> None:
         self.suite = suite
@@ -249,7 +249,8 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         Args:
             render_state: float64[R], as `render_state` returned it in an episode of the same (task, trial, seed).
             camera: A name in the suite's `cameras`, or another camera the simulator has.
-            height, width: Pixels.
+            height: Pixels.
+            width: Pixels.
 
         Returns:
             uint8[height, width, 3], RGB, upright.
@@ -336,7 +337,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         return ChunkResult(self._observe(), result.successes, result.executed, None, result.new_subtask)
 
     def render(self, camera: str = "primary", height: int | None = None, width: int | None = None) -> Any:
-        """The present moment as uint8[height, width, 3]; size defaults to the protocol's. Drawn once per moment, camera and size."""
+        """The present moment as uint8[height, width, 3]; the protocol's size by default. Drawn once per moment and size."""
         if self._task is None:
             raise EnvError("nothing to render: call reset() first.")
         protocol_size = self.suite.camera_sizes.get(camera, self.suite.camera_sizes["primary"])

@@ -9,20 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..envs.base import Suite
 from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import PolicyError, RunError
-from ..policies.base import Policy, PolicyObservation
+from ..errors import RunError
+from ..policies.base import Policy, PolicyObservation, checked_chunks
 from .events import Subscriber
 from .plan import EpisodeQueue
 from .workers import Actions, Begin, Ended, Failed, Lost, Message, Observed, Ready, Worker, WorkerPool, WorkerSettings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Errors about this machine rather than about one episode: no other episode would fare better.
 _MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError")
@@ -130,7 +124,7 @@ class Runner:
             self.policy_use.seconds += time.perf_counter() - began
             self.policy_use.batches += 1
             self.policy_use.observations += len(batch)
-            checked = check_chunks(self._policy, self._settings.suite, observations, chunks)
+            checked = checked_chunks(self._policy, self._settings.suite, observations, chunks)
             for (worker, _), chunk in zip(batch, checked, strict=True):
                 worker.send(Actions(chunk))
 
@@ -162,33 +156,6 @@ class Runner:
         queue.put_back(spec, worker.index)
         for subscriber in self._subscribers:
             subscriber.episode_retried(spec, reason)
-
-
-def check_chunks(
-    policy: Policy, suite: Suite, observations: Sequence[PolicyObservation], chunks: Sequence[Any]
-) -> list[NDArray[np.floating[Any]]]:
-    """The chunks a policy returned, as float arrays [T, A].
-
-    Raises:
-        PolicyError: Wrong number of chunks, wrong shape or dtype, or a value that is not finite; names policy and episode.
-    """
-    size = suite.action_spec.size
-    name = type(policy).__name__
-    if len(chunks) != len(observations):
-        raise PolicyError(f"{name}.act returned {len(chunks)} chunks for {len(observations)} observations; one each is expected.")
-    checked = []
-    for observation, chunk in zip(observations, chunks, strict=True):
-        array = np.asarray(chunk)
-        where = f"for episode {observation['episode_id']} at step {observation['step']} ({observation['instruction']!r})"
-        if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != size or array.dtype.kind not in "fiu":
-            raise PolicyError(
-                f"{name}.act returned {array.dtype}{list(array.shape)} {where}; {suite.name!r} takes float[T, {size}], T >= 1."
-            )
-        if not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise PolicyError(f"{name}.act returned a value that is not finite {where}: action {row} of the chunk is {array[row]}.")
-        checked.append(array)
-    return checked
 
 
 def _policy_observation(worker: Worker, message: Observed) -> PolicyObservation:

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..envs.base import ActionSpec, Observation
+from ..envs.base import ActionSpec, Observation, Suite
+from ..errors import PolicyError
 
 Chunk: TypeAlias = NDArray[np.floating[Any]]
 
@@ -72,3 +73,28 @@ def episode_generator(episode_id: str, salt: str = "") -> np.random.Generator:
     """
     digest = hashlib.sha256(f"{salt}|{episode_id}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def checked_chunks(policy: Policy, suite: Suite, observations: Sequence[PolicyObservation], chunks: Sequence[Any]) -> list[Chunk]:
+    """The chunks a policy returned, as float arrays [T, A].
+
+    Raises:
+        PolicyError: Wrong number of chunks, wrong shape or dtype, or a value that is not finite; names policy and episode.
+    """
+    size = suite.action_spec.size
+    name = type(policy).__name__
+    if len(chunks) != len(observations):
+        raise PolicyError(f"{name}.act returned {len(chunks)} chunks for {len(observations)} observations; one each is expected.")
+    checked = []
+    for observation, chunk in zip(observations, chunks, strict=True):
+        array = np.asarray(chunk)
+        where = f"for episode {observation['episode_id']} at step {observation['step']} ({observation['instruction']!r})"
+        if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != size or array.dtype.kind not in "fiu":
+            raise PolicyError(
+                f"{name}.act returned {array.dtype}{list(array.shape)} {where}; {suite.name!r} takes float[T, {size}], T >= 1."
+            )
+        if not np.isfinite(array).all():
+            row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+            raise PolicyError(f"{name}.act returned a value that is not finite {where}: action {row} of the chunk is {array[row]}.")
+        checked.append(array)
+    return checked

@@ -133,9 +133,9 @@ class CenterCrop(ImageTransform):
     def __call__(self, image: Image) -> Image:
         """uint8[H, W, 3] -> uint8[height, width, 3]."""
         scaled = image.astype(np.float32) * np.float32(1 / 255)
-        rows = _bilinear_rows(scaled, *_crop_grid(image.shape[0], self.height, self.area))
-        columns = _bilinear_rows(rows.swapaxes(0, 1), *_crop_grid(image.shape[1], self.width, self.area))
-        clipped = np.clip(columns.swapaxes(0, 1), 0, 1)
+        columns = _bilinear_rows(scaled.swapaxes(0, 1), *_crop_grid(image.shape[1], self.width, self.area))
+        rows = _bilinear_rows(columns.swapaxes(0, 1), *_crop_grid(image.shape[0], self.height, self.area))
+        clipped = np.clip(rows, 0, 1)
         return (clipped * np.float32(255.5)).astype(np.uint8)  # TensorFlow truncates here; it does not round.
 
 
@@ -153,7 +153,6 @@ class ResizeWithPad(ImageTransform):
         inner = image
         if image.shape[:2] != (inner_height, inner_width):
             grid = [_half_pixel_grid(*sides) for sides in zip(image.shape, (inner_height, inner_width), strict=False)]
-            # Columns first: the order in which TensorFlow's kernel rounds.
             columns = _bilinear_rows(image.astype(np.float32).swapaxes(0, 1), *grid[1]).swapaxes(0, 1)
             inner = _bilinear_rows(columns, *grid[0]).astype(np.uint8)
         top, left = (self.height - inner_height) // 2, (self.width - inner_width) // 2
@@ -190,27 +189,33 @@ def _resample_rows(image: NDArray[np.float32], size: int) -> NDArray[np.float32]
 
 @lru_cache(maxsize=32)
 def _lanczos_taps(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Source indices intp[after, N] and weights float32[after, N] of each output index; unused taps weigh nothing."""
-    scale = before / after
-    stretch = max(scale, 1.0)
-    radius = LANCZOS_RADIUS * stretch
-    centre = (np.arange(after) + 0.5) * scale
-    first = np.maximum(0, np.ceil(centre - radius - 0.5)).astype(np.intp)
-    last = np.minimum(before - 1, np.floor(centre + radius - 0.5)).astype(np.intp)
+    """Source indices intp[after, N] and weights float32[after, N] of each output index, in TensorFlow's float32 arithmetic.
+
+    Taps beyond the kernel weigh nothing.
+    """
+    f32 = np.float32
+    inverse_scale = f32(1) / (f32(after) / f32(before))
+    stretch = max(inverse_scale, f32(1))
+    radius = f32(LANCZOS_RADIUS) * stretch
+    centre = (np.arange(after, dtype=f32) + f32(0.5)) * inverse_scale
+    first = np.maximum(0, np.ceil(centre - radius - f32(0.5))).astype(np.intp)
+    last = np.minimum(before - 1, np.floor(centre + radius - f32(0.5))).astype(np.intp)
     taps = first[:, None] + np.arange(int((last - first).max()) + 1)
-    t = (taps + 0.5 - centre[:, None]) / stretch
+    t = np.abs(taps.astype(f32) + f32(0.5) - centre[:, None]) * (f32(1) / stretch)
     with np.errstate(divide="ignore", invalid="ignore"):
-        kernel = LANCZOS_RADIUS * np.sin(np.pi * t) * np.sin(np.pi * t / LANCZOS_RADIUS) / (np.pi * t) ** 2
-    kernel = np.where(np.abs(t) <= 1e-3, 1.0, kernel)
-    kernel = np.where(taps <= last[:, None], kernel, 0.0)
-    weights = kernel / kernel.sum(axis=1, keepdims=True)
-    return np.minimum(taps, before - 1), weights.astype(np.float32)
+        sines = f32(LANCZOS_RADIUS) * np.sin(f32(np.pi) * t) * np.sin(f32(np.pi) * t / f32(LANCZOS_RADIUS))
+        kernel = np.where(t <= f32(1e-3), f32(1), sines / (f32(np.pi) * f32(np.pi) * t * t))
+    kernel = np.where(taps <= last[:, None], kernel, f32(0))
+    total = np.zeros(after, f32)
+    for tap in range(taps.shape[1]):
+        total += kernel[:, tap]
+    return np.minimum(taps, before - 1), kernel * (f32(1) / total)[:, None]
 
 
 def _bilinear_rows(
     image: NDArray[np.float32], lower: NDArray[np.intp], upper: NDArray[np.intp], share: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Interpolate axis 0 between two source rows per output row, in float32."""
+    """Interpolate axis 0 between two source rows per output row, in float32 (TensorFlow's kernels do the columns first)."""
     low = image[lower]
     mixed: NDArray[np.float32] = low + (image[upper] - low) * share[:, None, None]
     return mixed

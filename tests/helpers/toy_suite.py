@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from vlagym.envs.base import ActionSpec, Check, StateField, StateSpec, StepOutcome, Suite, Task, VlaEnv
 from vlagym.policies.base import Policy, PolicyObservation
 
