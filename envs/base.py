@@ -195,6 +195,23 @@ class ChunkResult:
     new_subtask: bool = False
 
 
+@dataclass(frozen=True)
+class StockEpisode:
+    """One episode of the loop that the benchmark's authors ship, for comparison.
+
+    Attributes:
+        seconds: Wall-clock time from reset to the last step, all rendering included.
+        cpu_seconds: Processor time of the process over the same stretch.
+        steps: Policy steps executed.
+        physics_sha256: Hash of the last state, laid out as `VlaEnv.physics_state` is.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    steps: int
+    physics_sha256: str
+
+
 class VlaEnv(gymnasium.Env[Any, Any], ABC):
     """A benchmark as a `gymnasium.Env`. Subclasses implement the members marked abstract and nothing else.
 
@@ -284,6 +301,14 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
     def privileged_state(self) -> dict[str, Float64Array]:
         """Named facts no camera gives (object poses, ...) for scripted experts; empty where a benchmark has none to offer."""
         return {}
+
+    def bare_physics(self, steps: int) -> None:
+        """Advance the simulator by the substeps of `steps` control steps with nothing around them: the floor of a benchmark.
+
+        Raises:
+            EnvError: This benchmark does not say what its floor is.
+        """
+        raise EnvError(f"{self.suite.name}: no floor is defined for this suite.")
 
     def subtask_results(self) -> tuple[SubtaskResult, ...]:
         """Results of the links of a chain so far; empty for an episode with a single instruction."""
@@ -487,6 +512,18 @@ class Suite(ABC):
     def notices(self) -> list[str]:
         """Sentences that every output of a run must carry, e.g. that stand-in assets were used."""
         return []
+
+    def stock_episodes(self, task: str, actions: Sequence[Float32Array]) -> Iterator[StockEpisode]:
+        """Run trials 0, 1, ... of a task in the loop that the benchmark's authors ship, one after the other.
+
+        Args:
+            task: Name of the task.
+            actions: float32[T, A] per trial.
+
+        Raises:
+            EnvError: The benchmark has no such loop here.
+        """
+        raise EnvError(f"suite {self.name!r} has no stock loop to compare with.")
 
     def doctor(self) -> Iterator[Check]:
         """Probe this machine for what the suite needs, slow probes included."""

@@ -66,13 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(overrides: Sequence[str]) -> int:
     from pathlib import Path
 
-    from rich.console import Console
-
     from .config import load_config
+    from .console import make_console
     from .progress import progress_for
     from .run import evaluate, execution_settings_in, resume
 
-    console = Console()
+    console = make_console()
     progress = progress_for(console)
     resumed = [o.removeprefix("resume=") for o in overrides if o.startswith("resume=")]
     if resumed:

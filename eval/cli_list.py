@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from ..conf import group_names, suite_members, suite_settings
 from ..envs.registry import BENCHMARKS, make_suite
 from ..policies.registry import POLICIES
+from .console import make_console
 
 
 def main(argv: Sequence[str]) -> int:
@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="vla-eval list", description="List suites and policies, or the tasks of one suite.")
     parser.add_argument("suite", nargs="?", help="list this suite's tasks with their instructions")
     arguments = parser.parse_args(argv)
-    console = Console()
+    console = make_console()
     console.print(_tasks(arguments.suite) if arguments.suite else _suites())
     if not arguments.suite:
         console.print(_policies())

@@ -123,14 +123,14 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: An unknown key, suite or policy (near names are suggested) or a value of the wrong kind.
     """
-    suites, rest = _split_suites(overrides)
-    composed = [_compose([f"suite={suite}", *rest]) for suite in suites]
+    suites, rest = split_suites(overrides)
+    composed = [compose_settings([f"suite={suite}", *rest]) for suite in suites]
     legs = [{"suite": settings.pop("suite"), "policy": settings.pop("policy")} for settings in composed]
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
 
 
-def _split_suites(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_suites(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """The suites asked for, sets such as ``libero_all`` spelled out, and the remaining overrides."""
     chosen = [o.removeprefix("suite=") for o in overrides if o.startswith("suite=")] or ["robosuite"]
     rest = [o for o in overrides if not o.startswith("suite=")]
@@ -146,7 +146,12 @@ def _split_suites(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     return suites, rest
 
 
-def _compose(overrides: Sequence[str]) -> dict[str, Any]:
+def compose_settings(overrides: Sequence[str], config_name: str = "config") -> dict[str, Any]:
+    """Compose a file of conf/ with overrides to plain data.
+
+    Raises:
+        ConfigError: What is wrong with an override; near names are suggested.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -155,9 +160,9 @@ def _compose(overrides: Sequence[str]) -> dict[str, Any]:
     _offer_plugins(overrides)
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            settings = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True, throw_on_missing=True)
+            settings = OmegaConf.to_container(compose(config_name, overrides=list(overrides)), resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(overrides, error) from error
+        raise _explain(overrides, error, config_name) from error
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
 
@@ -180,7 +185,7 @@ def _default_arguments(factory: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: "???" if p.default is p.empty else p.default for p in parameters}
 
 
-def _explain(overrides: Sequence[str], error: Exception) -> ConfigError:
+def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> ConfigError:
     """Say which override is at fault and what was probably meant."""
     policies = sorted({*group_names("policy"), *POLICIES.plugins()})
     groups = [o for o in overrides if o.startswith(("suite=", "policy="))]
@@ -191,7 +196,7 @@ def _explain(overrides: Sequence[str], error: Exception) -> ConfigError:
         if key == "policy" and value not in policies:
             return unknown_name("policy", value, policies)
     if any(o.lstrip("+~") == o and o not in groups for o in overrides):
-        known = _flat_keys(_compose(groups))
+        known = _flat_keys(compose_settings(groups, config_name))
         for override in overrides:
             key = override.partition("=")[0]
             if override not in groups and not key.startswith(("+", "~")) and key not in known:

@@ -59,11 +59,11 @@ class Rollout:
         self.recorders = recorders
         self.spec: EpisodeSpec | None = None
         self.steps = 0
-        self._began = 0.0
+        self._began = self._began_cpu = 0.0
 
     def begin(self, spec: EpisodeSpec, index: int) -> Observation:
         """Start an episode; `index` is its position in the plan."""
-        self.spec, self.steps, self._began = spec, 0, time.monotonic()
+        self.spec, self.steps, self._began, self._began_cpu = spec, 0, time.monotonic(), time.process_time()
         self.env.clock.take()
         self._successes: list[bool] = []
         observation, _ = self.env.reset(seed=spec.seed, options={"task": spec.task, "trial": spec.trial})
@@ -103,7 +103,11 @@ class Rollout:
         for recorder in self.recorders:
             execution |= recorder.ended(result)
         self.spec = None
-        seconds = {"total": time.monotonic() - self._began, **self.env.clock.take()}
+        seconds = {
+            "total": time.monotonic() - self._began,
+            "cpu": time.process_time() - self._began_cpu,
+            **self.env.clock.take(),
+        }
         execution["seconds"] = {stage: round(value, 4) for stage, value in seconds.items()}
         return replace(result, execution=execution)
 

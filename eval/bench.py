@@ -1,0 +1,278 @@
+"""`vla-eval bench`: environment throughput and where its time goes, against the stock loop and against the floor, in one call.
+
+All figures are of steady state: each process runs one episode to warm up (imports, model compilation, just-in-time compilers) that
+is not counted. Compare ratios within one call, not seconds between calls: machines are shared and noisy.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+
+from .._registry import unknown_name
+from ..envs.base import StockEpisode, Suite, Task
+from ..envs.registry import make_suite
+from ..episode import EpisodeResult, EpisodeSpec
+from ..errors import ConfigError, EnvError
+from ..policies.base import episode_generator
+from ..policies.random import RandomPolicy
+from .config import compose_settings
+from .console import make_console
+from .events import Subscriber
+from .rollout import RecordSettings
+from .runner import Runner
+from .workers import worker_settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STAGES = ("reset", "physics", "controller", "rendering", "transport", "video", "idle")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Steady-state figures of one way to run the same episodes.
+
+    Attributes:
+        loop: ``vlagym``, ``stock`` or ``floor``.
+        chunk: Actions per policy call; 0 for the stock loop, which draws every step.
+        workers: Processes running at the same time.
+        episodes: Number of measured episodes.
+        steps: Policy steps per episode.
+        seconds: Mean wall-clock time of an episode in its process.
+        cpu_seconds: Mean processor time of an episode.
+        construction: Mean time to build the environment and compile the model, once per process (not in `seconds`).
+        stages: Mean seconds of an episode per stage; what is left of `seconds` is ``other``.
+    """
+
+    loop: str
+    chunk: int
+    workers: int
+    episodes: int
+    steps: float
+    seconds: float
+    cpu_seconds: float
+    construction: float = float("nan")
+    stages: dict[str, float] | None = None
+
+    @property
+    def episodes_per_hour(self) -> float:
+        """Of all processes together."""
+        return 3600 * self.workers / self.seconds
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of all processes together."""
+        return self.workers * self.steps / self.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, derived figures included."""
+        return {**asdict(self), "episodes_per_hour": self.episodes_per_hour, "steps_per_second": self.steps_per_second}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure what the settings in conf/bench.yaml ask for; returns the exit code."""
+    if any(argument in ("-h", "--help") for argument in argv):
+        print((Path(__file__).parents[1] / "conf" / "bench.yaml").read_text(encoding="utf-8"))
+        return 0
+    settings = compose_settings(argv, "bench")
+    suite = make_suite(settings["suite"])
+    suite.check_ready()
+    measurements = measure(suite, settings)
+    console = make_console()
+    console.print(throughput_table(measurements))
+    console.print(stage_table(measurements))
+    for line in ratios(measurements):
+        console.print(line, highlight=False)
+    if settings["json"]:
+        report = {"settings": settings, "measurements": [m.to_json() for m in measurements], "ratios": ratios(measurements)}
+        Path(settings["json"]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
+    """Run every combination of chunk and number of workers, the floor of each, and the stock loop if asked for.
+
+    Raises:
+        ConfigError: A setting has no meaning.
+        EnvError: The stock loop ended in another state than vlagym did: the comparison would be worthless.
+    """
+    if settings["against"] not in (None, "stock"):
+        raise ConfigError(f"against={settings['against']}: only against=stock is known.")
+    task = _find_task(suite, settings["task"])
+    measurements = []
+    for workers in settings["workers"]:
+        finals: dict[int, str] = {}
+        for chunk in settings["chunks"]:
+            measurement, results = _measure_vlagym(suite, task, chunk, workers, settings)
+            measurements.append(measurement)
+            finals |= {result.spec.trial: str(result.final_state_sha256) for result in results if result.spec.seed == 0}
+            if settings["floor"]:
+                measurements.append(_measure_floor(suite, task, chunk, workers, settings))
+        if settings["against"] == "stock":
+            measurements.append(_measure_stock(suite, task, workers, settings["episodes"], finals))
+    return measurements
+
+
+def ratios(measurements: Sequence[Measurement]) -> list[str]:
+    """Sentences that compare vlagym with the stock loop and the floor of the same number of workers."""
+    lines = []
+    for ours in (m for m in measurements if m.loop == "vlagym"):
+        for other in measurements:
+            if other.workers == ours.workers and (other.loop == "stock" or (other.loop == "floor" and other.chunk == ours.chunk)):
+                wall, cpu = other.seconds / ours.seconds, other.cpu_seconds / ours.cpu_seconds
+                what = "the stock loop's speed" if other.loop == "stock" else "of the floor"
+                lines.append(f"chunk {ours.chunk}, {ours.workers} workers: {wall:.2f} x {what} (by processor time {cpu:.2f} x)")
+    return lines
+
+
+def throughput_table(measurements: Sequence[Measurement]) -> Table:
+    """Episodes per hour and steps per second."""
+    table = Table("loop", "chunk", "workers", "episodes/h", "steps/s", "s/episode", "cpu s/episode", "construction s")
+    for m in measurements:
+        figures = (m.episodes_per_hour, m.steps_per_second, m.seconds, m.cpu_seconds, m.construction)
+        formatted = ["-" if np.isnan(figure) else f"{figure:.3g}" if figure < 100 else f"{figure:.0f}" for figure in figures]
+        table.add_row(m.loop, str(m.chunk or "-"), str(m.workers), *formatted)
+    return table
+
+
+def stage_table(measurements: Sequence[Measurement]) -> Table:
+    """Share of an episode's time per stage."""
+    table = Table("share of an episode", *STAGES, "other")
+    for m in measurements:
+        if m.stages is not None:
+            shares = [m.stages.get(stage, 0.0) / m.seconds for stage in (*STAGES, "other")]
+            table.add_row(f"chunk {m.chunk}, {m.workers} workers", *(f"{100 * share:.1f} %" for share in shares))
+    return table
+
+
+class _Collect(Subscriber):
+    def __init__(self) -> None:
+        self.results: list[EpisodeResult] = []
+
+    def episode_ended(self, result: EpisodeResult) -> None:
+        if result.error is not None:
+            raise EnvError(f"{result.spec.id} could not be run: {result.error}")
+        self.results.append(result)
+
+
+def _measure_vlagym(
+    suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]
+) -> tuple[Measurement, list[EpisodeResult]]:
+    policy = RandomPolicy(suite, chunk, settings["cameras"])
+    count = workers * (settings["episodes"] + 1)
+    episodes = [(i, EpisodeSpec(suite.name, task.name, i % task.trials, i // task.trials)) for i in range(count)]
+    collected = _Collect()
+    with TemporaryDirectory() as folder:
+        fps = suite.action_spec.control_hz
+        record = (
+            RecordSettings(Path(folder), "bench", "random", "all", tuple(settings["cameras"]), fps) if settings["video"] else None
+        )
+        Runner(policy, worker_settings(suite, policy, record), workers, 600.0, 1, [collected]).run(episodes)
+    warm, first = _split_warm_up(collected.results)
+    stages = {stage: _mean(result.execution["seconds"].get(stage, 0.0) for result in warm) for stage in STAGES}
+    seconds = _mean(r.execution["seconds"]["total"] - r.execution["seconds"].get("construction", 0.0) for r in warm)
+    measurement = Measurement(
+        loop="vlagym",
+        chunk=chunk,
+        workers=workers,
+        episodes=len(warm),
+        steps=_mean(result.steps for result in warm),
+        seconds=seconds,
+        cpu_seconds=_mean(result.execution["seconds"]["cpu"] for result in warm),
+        construction=_mean(result.execution["seconds"].get("construction", 0.0) for result in first),
+        stages={**stages, "other": seconds - sum(stages.values())},
+    )
+    return measurement, collected.results
+
+
+def _split_warm_up(results: Sequence[EpisodeResult]) -> tuple[list[EpisodeResult], list[EpisodeResult]]:
+    """Results in order of ending, parted into those that count and the first of each worker."""
+    seen: set[int] = set()
+    warm, first = [], []
+    for result in results:
+        worker = result.execution["worker"]
+        (warm if worker in seen else first).append(result)
+        seen.add(worker)
+    return warm, first
+
+
+def _measure_floor(suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]) -> Measurement:
+    """Physics and the images the policy asks for, with nothing around them."""
+    cameras = tuple(settings["cameras"])
+    timed = _in_processes(workers, _floor_episodes, suite, task, cameras, chunk, settings["episodes"])
+    seconds, cpu_seconds = (_mean(pair[i] for process in timed for pair in process) for i in (0, 1))
+    return Measurement("floor", chunk, workers, workers * settings["episodes"], task.horizon, seconds, cpu_seconds)
+
+
+def _floor_episodes(suite: Suite, task: Task, cameras: tuple[str, ...], chunk: int, episodes: int) -> list[tuple[float, float]]:
+    env = suite.make_env(cameras)
+    env.reset(options={"task": task.name})
+    timed = []
+    for _ in range(episodes + 1):
+        began, began_cpu = time.perf_counter(), time.process_time()
+        for step in range(0, task.horizon, chunk):
+            for camera in cameras:
+                env.draw(env.render_state(), camera, *suite.camera_sizes[camera])
+            env.bare_physics(min(chunk, task.horizon - step))
+        timed.append((time.perf_counter() - began, time.process_time() - began_cpu))
+        env.reset(options={"task": task.name})
+    env.close()
+    return timed[1:]
+
+
+def _measure_stock(suite: Suite, task: Task, workers: int, episodes: int, finals: dict[int, str]) -> Measurement:
+    actions = [_random_actions(suite, task, trial) for trial in range(episodes + 1)]
+    per_process = _in_processes(workers, _stock_episodes, suite, task.name, actions)
+    for episode_list in per_process:
+        for trial, episode in enumerate(episode_list):
+            if trial in finals and episode.physics_sha256 != finals[trial]:
+                raise EnvError(f"{suite.name}/{task.name} trial {trial}: the stock loop ends in another state than vlagym.")
+    counted = [episode for episode_list in per_process for episode in episode_list[1:]]
+    return Measurement(
+        loop="stock",
+        chunk=0,
+        workers=workers,
+        episodes=len(counted),
+        steps=_mean(episode.steps for episode in counted),
+        seconds=_mean(episode.seconds for episode in counted),
+        cpu_seconds=_mean(episode.cpu_seconds for episode in counted),
+    )
+
+
+def _stock_episodes(suite: Suite, task: str, actions: Sequence[NDArray[np.float32]]) -> list[StockEpisode]:
+    return list(suite.stock_episodes(task, actions))
+
+
+def _random_actions(suite: Suite, task: Task, trial: int) -> NDArray[np.float32]:
+    """The actions that `RandomPolicy` takes in an episode, all at once."""
+    space = suite.action_spec.space
+    generator = episode_generator(EpisodeSpec(suite.name, task.name, trial).id, "random")
+    return generator.uniform(space.low, space.high, (task.horizon, suite.action_spec.size)).astype(np.float32)
+
+
+def _in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Run the same call in several fresh processes at the same time."""
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [future.result() for future in [pool.submit(function, *arguments) for _ in range(count)]]
+
+
+def _find_task(suite: Suite, name: str | int) -> Task:
+    for index, task in enumerate(suite.tasks()):
+        if name in (index, task.name):
+            return task
+    raise unknown_name(f"task of suite {suite.name!r}", str(name), [task.name for task in suite.tasks()])
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))

@@ -1,0 +1,52 @@
+"""`vla-eval bench` measures what it says. Figures are never compared with a bound here: that is what the command is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toy_suite import ToySuite
+
+from vlagym.errors import ConfigError, EnvError
+from vlagym.eval.bench import STAGES, main, measure
+
+SETTINGS = {
+    "task": 0,
+    "episodes": 2,
+    "chunks": [1, 8],
+    "workers": [2],
+    "cameras": ["primary"],
+    "video": False,
+    "against": None,
+    "floor": False,
+}
+
+
+def test_every_combination_is_measured_and_its_time_accounted_for() -> None:
+    measurements = measure(ToySuite(goal=9.0), SETTINGS)
+    assert [(m.loop, m.chunk, m.workers) for m in measurements] == [("vlagym", 1, 2), ("vlagym", 8, 2)]
+    for m in measurements:
+        assert m.episodes == 2 * 2
+        assert m.steps == 40
+        assert m.stages is not None
+        assert sum(m.stages.values()) == pytest.approx(m.seconds)
+        assert set(m.stages) == {*STAGES, "other"}
+        assert m.steps_per_second == pytest.approx(2 * 40 / m.seconds)
+
+
+def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bench.json"
+    assert main(["suite=toy", "episodes=1", "chunks=[4]", "workers=[1]", "floor=false", "video=true", f"json={file}"]) == 0
+    report = json.loads(file.read_text())
+    assert report["measurements"][0]["stages"]["video"] > 0
+    assert "episodes/h" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(EnvError, match="no stock loop"):
+        measure(ToySuite(), {**SETTINGS, "against": "stock", "chunks": []})
+    with pytest.raises(ConfigError, match="only against=stock"):
+        measure(ToySuite(), {**SETTINGS, "against": "nothing"})
+    with pytest.raises(ConfigError, match="Did you mean 'episodes'"):
+        main(["suite=toy", "episods=3"])

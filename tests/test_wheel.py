@@ -1,0 +1,71 @@
+"""The wheel: installed outside the checkout it holds every module and the configuration, and nothing but `vlagym/`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+SKIPPED = shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", ".*_cache", "20*", ".venv")
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, vlagym
+names = [m.name for m in pkgutil.walk_packages(vlagym.__path__, "vlagym.")]
+for name in names:
+    importlib.import_module(name)
+print(vlagym.__file__)
+print(len(names))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(REPO, folder / "source", ignore=SKIPPED)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(folder / "source"),
+    ]
+    subprocess.run(build, check=True)
+    return next(folder.glob("vlagym-*.whl"))
+
+
+def test_a_wheel_holds_the_package_only(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"vlagym", next(n for n in names if "dist-info" in n).split("/")[0]}
+    assert not [name for name in names if "/tests/" in name]
+    assert {"vlagym/conf/config.yaml", "vlagym/results/published/scores.json", "vlagym/py.typed"} <= set(names)
+    checkout = {str(p.relative_to(REPO)) for folder in ("eval", "envs", "policies", "conf") for p in (REPO / folder).rglob("*.py")}
+    assert {f"vlagym/{name}" for name in checkout} <= set(names), "packages missing from pyproject.toml"
+
+
+def test_every_module_imports_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = Path(
+        subprocess.run(
+            [python, "-c", "import site; print(site.getsitepackages()[0])"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+    )
+    # The third-party packages of the environment that runs the tests; its own editable vlagym is not found through a .pth line.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    zipfile.ZipFile(wheel).extractall(site)
+    done = subprocess.run([python, "-c", IMPORT_EVERYTHING], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    origin, count = done.stdout.split()
+    assert Path(origin).is_relative_to(site)
+    assert int(count) > 30
