@@ -67,8 +67,8 @@ class ActionTransform(ABC):
 class MirrorHorizontally(ImageTransform):
     """Left becomes right.
 
-    LIBERO's stock images are upside down. Upstream turns them by 180 degrees, which leaves them upright but mirrored, and has trained
-    its policies on that. vlagym's images are the stock ones turned upright, so upstream's input is the mirror image of ours.
+    LIBERO's stock images are upside down. Upstream turns them by 180 degrees, which leaves them upright but mirrored, and trained
+    on that. vlagym's images are the stock ones turned upright, so upstream's input is the mirror image of ours.
     """
 
     def __call__(self, image: Image) -> Image:
@@ -88,7 +88,7 @@ class JpegRoundTrip(ImageTransform):
     def __call__(self, image: Image) -> Image:
         """uint8[H, W, 3] -> uint8[H, W, 3]."""
         try:
-            import simplejpeg
+            import simplejpeg  # type: ignore[import-untyped]
             from PIL import Image as PilImage
         except ImportError as error:
             raise DependencyError(
@@ -96,8 +96,7 @@ class JpegRoundTrip(ImageTransform):
             ) from error
         encoded = io.BytesIO()
         PilImage.fromarray(np.ascontiguousarray(image)).save(encoded, format="JPEG", quality=self.quality, subsampling="4:2:0")
-        decoded: Image = simplejpeg.decode_jpeg(encoded.getvalue(), "RGB", fastdct=True, fastupsample=False)
-        return decoded
+        return np.asarray(simplejpeg.decode_jpeg(encoded.getvalue(), "RGB", fastdct=True, fastupsample=False), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,8 @@ class Lanczos3Resize(ImageTransform):
             return image
         rows = _resample_rows(image.astype(np.float32), self.height)
         columns = _resample_rows(rows.swapaxes(0, 1), self.width)
-        return np.clip(np.rint(columns.swapaxes(0, 1)), 0, 255).astype(np.uint8)
+        resized: Image = np.clip(np.rint(columns.swapaxes(0, 1)), 0, 255).astype(np.uint8)
+        return resized
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,8 @@ class BinaryGripper(ActionTransform):
 class StickyGripper(ActionTransform):
     """An absolute gripper in [0, 1] (1 open) becomes the change the Google robot expects, held for a while once it is large.
 
-    The change is the previous value minus the present one, so closing is positive. A change beyond the threshold starts a hold: it is
-    repeated for `steps` actions, whatever the policy says meanwhile.
+    The change is the previous value minus the present one, so closing is positive. A change beyond the threshold starts a hold: it
+    is repeated for `steps` actions, whatever the policy says meanwhile.
     """
 
     steps: int = 15

@@ -1,0 +1,195 @@
+"""Getting weights from files into modules: every name and shape is checked before a byte is read, and none is copied twice.
+
+A module is built on torch's meta device, which holds no data; its parameters are then replaced one by one by what the files hold.
+Files are untrusted: safetensors hold nothing but numbers, and a ``.pt`` is opened with ``weights_only=True`` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..errors import PolicyError
+from ._json import read_json
+
+# A mapped file's pages count as this process's memory for as long as the mapping lives, so it is renewed after this many bytes.
+_MAPPED_BYTES = 256 * 1024**2
+
+
+class WeightSource(Protocol):
+    """Named tensors whose shapes are known before they are read."""
+
+    @property
+    def where(self) -> str:
+        """What a message calls it."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of every tensor by name."""
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The named tensors, one after the other."""
+
+
+class SafetensorsFolder:
+    """The tensors of ``model.safetensors``, or of the shards that ``model.safetensors.index.json`` lists.
+
+    Args:
+        folder: Holds the files.
+
+    Raises:
+        PolicyError: No weights there, a shard is missing, or a file is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file_of: dict[str, Path] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for file in self._files():
+            with _open_safetensors(file) as opened:
+                for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                    self._file_of[name] = file
+                    self._shapes[name] = tuple(opened.get_slice(name).get_shape())
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self._folder)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of every tensor by name."""
+        return self._shapes
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The named tensors, file by file; each is a view of the mapped file."""
+        wanted: dict[Path, list[str]] = {}
+        for name in names:
+            wanted.setdefault(self._file_of[name], []).append(name)
+        for file, inside in wanted.items():
+            while inside:
+                mapped = 0
+                with _open_safetensors(file) as opened:
+                    while inside and mapped < _MAPPED_BYTES:
+                        name = inside.pop()
+                        tensor: torch.Tensor = opened.get_tensor(name)
+                        mapped += tensor.numel() * tensor.element_size()
+                        yield name, tensor
+                        del tensor
+
+    def _files(self) -> list[Path]:
+        index, single = self._folder / "model.safetensors.index.json", self._folder / "model.safetensors"
+        if index.is_file():
+            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+            files = [self._folder / shard for shard in shards]
+            for file in files:
+                if file.parent != self._folder or not file.is_file():
+                    raise PolicyError(f"{index} lists {file.name!r}, which is not in {self._folder}; fetch the checkpoint again.")
+            return files
+        if single.is_file():
+            return [single]
+        raise PolicyError(f"{self._folder} holds neither model.safetensors nor model.safetensors.index.json: no weights to load.")
+
+
+class StateDict:
+    """Tensors that are in memory already.
+
+    Args:
+        tensors: By name.
+        where: What a message calls them.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+        self._tensors = dict(tensors)
+        self._where = where
+
+    @property
+    def where(self) -> str:
+        """What a message calls them."""
+        return self._where
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of every tensor by name."""
+        return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The named tensors."""
+        for name in names:
+            yield name, self._tensors[name]
+
+
+def fill(
+    module: torch.nn.Module,
+    source: WeightSource,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    unused: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Put a source's tensors into a module that was built on the meta device, and make it ready for inference.
+
+    Args:
+        module: Its state dict names what is needed.
+        source: Must have exactly these names and shapes, apart from `unused` ones.
+        dtype: The parameters' after loading.
+        device: Likewise.
+        unused: True for names that a source of this kind has and inference does not need.
+
+    Raises:
+        PolicyError: Names all weights that are missing, left over or of another shape.
+    """
+    needed = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    check_shapes(needed, {name: shape for name, shape in source.shapes.items() if name in needed or not unused(name)}, source.where)
+    tensors = {name: tensor.to(device=device, dtype=dtype) for name, tensor in source.read(needed)}
+    module.load_state_dict(tensors, strict=True, assign=True)
+    module.requires_grad_(False).eval()
+
+
+def check_shapes(needed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Compare the weights a network needs with those a source has.
+
+    Raises:
+        PolicyError: Names all that are missing, left over or of another shape.
+    """
+    wrong = {name: shape for name, shape in found.items() if name in needed and needed[name] != shape}
+    problems = [
+        f"{title} ({len(entries)}): {', '.join(entries)}"
+        for title, entries in (
+            ("missing", sorted(needed.keys() - found.keys())),
+            ("not part of the network", sorted(found.keys() - needed.keys())),
+            ("of another shape", [f"{name} {list(shape)}, not {list(needed[name])}" for name, shape in sorted(wrong.items())]),
+        )
+        if entries
+    ]
+    if problems:
+        raise PolicyError(f"the weights in {where} do not fit the network the settings describe. " + "; ".join(problems) + ".")
+
+
+def load_pt(file: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a ``.pt`` file; nothing in the file is executed.
+
+    Raises:
+        PolicyError: The file is damaged, or holds anything but named tensors.
+    """
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors here; each means the same to the user.
+        raise PolicyError(
+            f"{file} cannot be loaded as plain weights ({str(error).splitlines()[0]}). It is damaged, or it holds Python objects, "
+            "which vlagym does not execute; save the state dict alone with torch.save(module.state_dict(), file)."
+        ) from error
+    if not isinstance(loaded, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
+        raise PolicyError(f"{file} must hold a state dict (names and tensors); got {type(loaded).__name__}.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def _open_safetensors(file: Path) -> Any:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise PolicyError(f"{file} is damaged or cut short ({error}); fetch the checkpoint again.") from error
