@@ -1,0 +1,168 @@
+"""CALVIN's long-horizon evaluation: 1,000 chains of five subtasks in scene D, 360 steps for each, told in one sentence each.
+
+Protocol: mees/calvin@fa03f01, ``evaluation/evaluate_policy.py`` (lines 38-39 and 124-179). ``calvin_d``, ``calvin_abc_d`` and
+``calvin_abcd_d`` are the same evaluation; they name the scenes a policy was trained in, and so the scores it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ..._registry import unknown_name
+from ...errors import ConfigError, DependencyError, VlagymError
+from ..assets import AssetFolder, locate
+from ..base import ActionSpec, Check, StateField, StateSpec, Suite, Task
+from .scenes import EVALUATION_SCENE, SCENES
+from .sequences import CHAIN_LENGTH, evaluation_chains
+
+if TYPE_CHECKING:
+    from .env import CalvinEnv
+
+ActionForm = Literal["relative", "absolute_euler", "absolute_quat"]
+Revision = Literal["797142c", "1431a46"]
+Renderer = Literal["egl", "tiny"]
+
+CHAIN = "chain"
+STEPS_PER_SUBTASK = 360
+CONTROL_HZ = 30
+CAMERA_SIZES = {"primary": (200, 200), "wrist": (84, 84)}  # the static and the gripper camera, height and width in pixels
+REACH_M = 1.5  # absolute positions are not clipped; no point farther out can be reached
+PYBULLET = "3.2.7"  # the version whose trajectories were compared with upstream's
+
+_POS, _EULER, _QUAT = ("x", "y", "z"), ("euler_x", "euler_y", "euler_z"), ("quat_x", "quat_y", "quat_z", "quat_w")
+_PI = 3.141592653589793
+
+STATE_SPEC = StateSpec(
+    (
+        StateField("tcp_pos", 3, "position between the fingertips, m, world"),
+        StateField("tcp_euler", 3, "its orientation, Euler xyz, rad, world"),
+        StateField("gripper_width", 1, "sum of both fingers, m: 0 closed, 0.08 open"),
+        StateField("joints", 7, "arm, rad"),
+        StateField("gripper_action", 1, "last command: 1 open, -1 closed"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class CalvinSuite(Suite):
+    """Chains of five subtasks. There is one task, ``chain``; trial i is the benchmark's i-th chain.
+
+    Attributes:
+        scene: A, B, C or D. The evaluation is in D; in the others an episode starts from a state given to `CalvinEnv.reset`.
+        action_form: ``relative`` (xyz and Euler xyz in the controller's units), ``absolute_euler`` or ``absolute_quat``.
+        steps_per_subtask: After so many steps a subtask counts as failed and the chain ends.
+        calvin_env_revision: Which upstream behaviour of button and LED, see `vlagym.envs.calvin.world.PlayTable`.
+        renderer: ``egl``, as the benchmark; ``tiny`` for TinyRenderer, whose pixels differ.
+    """
+
+    scene: str = EVALUATION_SCENE
+    action_form: ActionForm = "relative"
+    steps_per_subtask: int = STEPS_PER_SUBTASK
+    calvin_env_revision: Revision = "797142c"
+    renderer: Renderer = "egl"
+
+    def __post_init__(self) -> None:
+        choices: dict[str, Sequence[str]] = {
+            "scene": tuple(SCENES),
+            "action_form": get_args(ActionForm),
+            "calvin_env_revision": get_args(Revision),
+            "renderer": get_args(Renderer),
+        }
+        for setting, known in choices.items():
+            if getattr(self, setting) not in known:
+                raise unknown_name(f"CALVIN {setting.replace('_', ' ')}", str(getattr(self, setting)), known)
+        if self.steps_per_subtask < 1:
+            raise ConfigError(f"suite.steps_per_subtask must be at least 1; got {self.steps_per_subtask}.")
+
+    @property
+    def camera_sizes(self) -> dict[str, tuple[int, int]]:
+        return dict(CAMERA_SIZES)
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        if self.action_form == "relative":
+            names = (*_POS, *_EULER, "gripper")
+            return ActionSpec(names, (-1.0,) * 7, (1.0,) * 7, "delta", "world", "euler_xyz", "controller", 1.0, -1.0, CONTROL_HZ)
+        euler = self.action_form == "absolute_euler"
+        high = (REACH_M,) * 3 + ((_PI,) * 3 if euler else (1.0,) * 4) + (1.0,)
+        return ActionSpec(
+            names=(*_POS, *(_EULER if euler else _QUAT), "gripper"),
+            low=tuple(-value for value in high),
+            high=high,
+            mode="absolute",
+            frame="world",
+            rotation="euler_xyz" if euler else "quat_xyzw",
+            unit="m_rad",
+            gripper_open=1.0,
+            gripper_closed=-1.0,
+            control_hz=CONTROL_HZ,
+        )
+
+    @property
+    def state_spec(self) -> StateSpec:
+        return STATE_SPEC
+
+    def tasks(self) -> tuple[Task, ...]:
+        horizon = CHAIN_LENGTH * self.steps_per_subtask
+        return (Task(CHAIN, "five instructions, one after the other", len(evaluation_chains()), horizon),)
+
+    def make_env(self, cameras: Sequence[str]) -> CalvinEnv:
+        self._check_pybullet()
+        calvin, calvin_env = self._assets()
+        from .env import CalvinEnv
+
+        return CalvinEnv(self, cameras, calvin.path, calvin_env.path)
+
+    def check_ready(self) -> None:
+        self._check_pybullet()
+        self._assets()
+        if self.renderer == "egl":
+            from .painter import probe_egl
+
+            probe_egl()
+
+    def provenance(self) -> dict[str, Any]:
+        drawn_by = "TinyRenderer"
+        if self.renderer == "egl":
+            from .painter import probe_egl
+
+            drawn_by = " ".join(("EGL", *probe_egl()))
+        packages = {name: version(name) for name in ("pybullet", "scipy")}
+        return {"packages": packages, "assets": {a.name: a.provenance() for a in self._assets()}, "renderer": drawn_by}
+
+    def notices(self) -> list[str]:
+        found = [asset.notice for asset in self._assets() if asset.notice]
+        if self.renderer == "tiny":
+            found.append(
+                "Images were drawn by TinyRenderer, not by the benchmark's EGL renderer: "
+                "scores of policies that see are not comparable."
+            )
+        return found
+
+    def doctor(self) -> Iterator[Check]:
+        probes = {"pybullet": self._check_pybullet, "CALVIN assets": self._assets, "CALVIN renderer": self.check_ready}
+        for name, probe in probes.items():
+            try:
+                probe()
+            except VlagymError as error:
+                yield Check(name, False, str(error))
+                return
+            yield Check(name, True, "works")
+
+    @staticmethod
+    def _check_pybullet() -> None:
+        try:
+            found = version("pybullet")
+        except PackageNotFoundError as error:
+            raise DependencyError("CALVIN needs pybullet: pip install 'vlagym[calvin]'.") from error
+        if found != PYBULLET:
+            raise DependencyError(
+                f"CALVIN's results depend on pybullet {PYBULLET}; version {found} is installed: pip install pybullet=={PYBULLET}"
+            )
+
+    @staticmethod
+    def _assets() -> tuple[AssetFolder, AssetFolder]:
+        return locate("calvin"), locate("calvin_env")
