@@ -19,6 +19,7 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
     {
         "robosuite": "vlagym.envs.robosuite.suite:RobosuiteSuite",
         "libero": "vlagym.envs.libero.suite:LiberoSuite",
+        "calvin": "vlagym.envs.calvin.suite:CalvinSuite",
     },
     group="vlagym.suites",
 )
