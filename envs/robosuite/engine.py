@@ -1,0 +1,287 @@
+"""The machinery that LIBERO and robosuite's own tasks share: a robosuite 1.4 environment that is built once and reset exactly.
+
+robosuite builds its MuJoCo model anew at every reset, draws every camera in every control step, and calls MuJoCo's dynamics three
+times per substep where one and a half do. `Engine` drives the same environment object without any of that and gets the same bits:
+physics, images and the generator's draws are those of robosuite/environments/base.py (``MujocoEnv.reset`` with ``hard_reset``, and
+``MujocoEnv.step``) with its ``OSC_POSE`` controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ._controller import OscPose
+from ._rendering import Renderer
+from ._upstream import import_robosuite, numpy_random
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..base import EnvState, Float64Array, Image, StageClock
+
+# What robosuite changes in a compiled model while an episode is set up or under way.
+_CHANGEABLE = ("body_pos", "body_quat", "site_rgba")
+
+
+class Proprioception(NamedTuple):
+    """The robot's own readings at the moment of an image; poses in the world frame, as robosuite's observables give them.
+
+    Attributes:
+        eef_pos: float64[3], m, of the grip site.
+        eef_quat_xyzw: float64[4], of the hand's body.
+        gripper_qpos: float64[2], m, positive for the left finger and negative for the right.
+        joint_pos: float64[7], rad.
+    """
+
+    eef_pos: Float64Array
+    eef_quat_xyzw: Float64Array
+    gripper_qpos: Float64Array
+    joint_pos: Float64Array
+
+
+class _SamplingTimer:
+    """Tells at which substeps robosuite samples its observables (robosuite/utils/observables.py, ``Observable.update``).
+
+    It adds up timesteps in floating point and samples at the first update after each full period, so the substep follows from the
+    number of forced updates before: in robosuite's own tasks the last of 25, in LIBERO the last but one.
+    """
+
+    def __init__(self, period: float, timestep: float) -> None:
+        self._period, self._timestep = period, timestep
+        self.reset()
+
+    def reset(self) -> None:
+        """An episode begins."""
+        self.elapsed, self.sampled = 0.0, False
+
+    def tick(self, force: bool = False) -> bool:
+        """One update; returns whether it samples."""
+        self.elapsed += self._timestep
+        samples = force or (not self.sampled and self._period >= self.elapsed)
+        self.sampled |= samples
+        if self.elapsed >= self._period:
+            self.elapsed %= self._period
+            self.sampled = False
+        return samples
+
+
+class Engine:
+    """A robosuite environment with one OSC-controlled arm.
+
+    Construction and resets draw from generators that are handed in; numpy's global generator is never seen to move.
+
+    Args:
+        env_class: A robosuite environment class, e.g. ``robosuite.environments.manipulation.lift.Lift``.
+        arguments: Its keyword arguments, without those about rendering and cameras.
+        clock: Receives the times of the stages ``construction``, ``reset``, ``physics`` and ``controller``.
+        generator: Drawn from while the model is built, e.g. for the sizes of objects.
+
+    Attributes:
+        env: The upstream environment, for what is particular to it (its success check, its objects). Do not step or reset it.
+        model: `mujoco.MjModel`.
+        data: `mujoco.MjData`. After `step`, poses are those before the last integration, as robosuite leaves them.
+        visual_sites: Ids of sites whose visibility changes within an episode; part of the render state.
+    """
+
+    def __init__(self, env_class: Any, arguments: Mapping[str, Any], clock: StageClock, generator: np.random.RandomState) -> None:
+        import_robosuite()
+        self._clock = clock
+        with clock("construction"), numpy_random(generator):
+            self.env, self._pristine = _build(env_class, arguments)
+            self.model, self.data = self.env.sim.model._model, self.env.sim.data._data
+            self._robot = self.env.robots[0]
+            self._controller = OscPose(self._robot, self.model, self.data)
+        self.visual_sites: NDArray[np.intp] = np.empty(0, np.intp)
+        self._fixed_bodies: NDArray[np.intp] = np.empty(0, np.intp)
+        self._substeps = int(self.env.control_timestep / self.env.model_timestep)
+        self._timer = _SamplingTimer(1.0 / self.env.control_freq, self.env.model_timestep)
+        self._eef_body = self.env.sim.model.body_name2id(self._robot.robot_model.eef_name)
+        self._renderer: Renderer | None = None
+
+    def track(self, visual_sites: Sequence[str] = (), bodies: Sequence[str] = ()) -> None:
+        """Name what else varies between episodes: sites that light up, and bodies without joints that resets move."""
+        self.visual_sites = np.array([self.env.sim.model.site_name2id(name) for name in visual_sites], np.intp)
+        self._fixed_bodies = np.array([self.env.sim.model.body_name2id(name) for name in bodies], np.intp)
+
+    # --- the episode -----------------------------------------------------------------------------------------------------------
+
+    def reset(self, generator: np.random.RandomState) -> None:
+        """Begin an episode; everything random comes from `generator`, in the order in which robosuite draws it."""
+        import mujoco
+
+        with self._clock("reset"):
+            self.draw_scene(generator)
+            mujoco.mj_forward(self.model, self.data)
+            self.env.visualize(vis_settings=dict.fromkeys(self.env._visualizations, False))
+            self._controller.restart()
+            self._timer.reset()
+            self.observe()
+
+    def draw_scene(self, generator: np.random.RandomState) -> None:
+        """Do the part of `reset` that draws, and no more: leaves the generator as the whole reset would."""
+        import mujoco
+
+        mujoco.mj_resetData(self.model, self.data)
+        for name, values in self._pristine.items():
+            getattr(self.model, name)[:] = values
+        mujoco.mj_forward(self.model, self.data)
+        self._robot.gripper.current_action = np.zeros(self._robot.gripper.dof)
+        with numpy_random(generator):
+            self.env._reset_internal()
+
+    def observe(self) -> None:
+        """Sample the present moment, as robosuite does where it forces an update of its observables.
+
+        The data must be up to date with its configuration (``mj_forward``).
+        """
+        self._timer.tick(force=True)
+        self._qpos_of_poses = self.data.qpos.copy()
+        self._sample(self._qpos_of_poses)
+
+    def step(self, action: NDArray[np.floating[Any]]) -> None:
+        """Execute one action float[7]: six entries in controller units, then the gripper."""
+        import mujoco
+
+        model, data, controller = self.model, self.data, self._controller
+        skip_velocity = mujoco.mjtStage.mjSTAGE_VEL.value
+        physics_s = controller_s = 0.0
+        for substep in range(self._substeps):
+            started = perf_counter()
+            mujoco.mj_forward(model, data)
+            stale = controller.stale
+            if not stale:
+                # robosuite's controller runs the dynamics once more. Positions and velocities come out the same; the constraint
+                # solver starts from its last solution and moves the last bits of the next one.
+                mujoco.mj_forwardSkip(model, data, skip_velocity, 1)
+            solved = perf_counter()
+            if stale:
+                controller.stale = False
+            else:
+                controller.read()
+            if substep == 0:
+                controller.set_goal(action)
+            controller.actuate(action)
+            actuated = perf_counter()
+            samples = self._timer.tick()
+            if samples or substep == self._substeps - 1:
+                self._qpos_of_poses = data.qpos.copy()
+            mujoco.mj_step2(model, data)
+            if samples:
+                self._sample(self._qpos_of_poses)
+            physics_s += solved - started + perf_counter() - actuated
+            controller_s += actuated - solved
+        self._clock.seconds["physics"] += physics_s
+        self._clock.seconds["controller"] += controller_s
+
+    def _sample(self, qpos: Float64Array) -> None:
+        data = self.data
+        self.render_state: Float64Array = np.concatenate([qpos, self.model.site_rgba[self.visual_sites, 3]])
+        self.proprioception = Proprioception(
+            data.site_xpos[self._robot.eef_site_id].copy(),
+            data.xquat[self._eef_body][[1, 2, 3, 0]],
+            data.qpos[self._robot._ref_gripper_joint_pos_indexes],
+            data.qpos[self._robot._ref_joint_pos_indexes],
+        )
+
+    # --- pictures --------------------------------------------------------------------------------------------------------------
+
+    def prepare_renderer(self) -> None:
+        """Upload the model's meshes and textures now rather than at the first picture.
+
+        Raises:
+            DependencyError: Nothing on this machine can render.
+        """
+        if self._renderer is None:
+            self._renderer = Renderer(self.model)
+
+    def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
+        """Draw a moment of the present episode.
+
+        Args:
+            render_state: float64[nq + sites], as `render_state` was then.
+            camera: Name of a camera of the model.
+            height: Pixels.
+            width: Pixels.
+
+        Returns:
+            uint8[height, width, 3], RGB, upright: robosuite's image with its rows in reverse order (``image[::-1]``).
+        """
+        self.prepare_renderer()
+        assert self._renderer is not None
+        alphas = self.model.site_rgba[self.visual_sites, 3].copy()
+        self.model.site_rgba[self.visual_sites, 3] = render_state[self.model.nq :]
+        try:
+            return self._renderer.draw(render_state[: self.model.nq], camera, height, width)
+        finally:
+            self.model.site_rgba[self.visual_sites, 3] = alphas
+
+    # --- the state -------------------------------------------------------------------------------------------------------------
+
+    def physics_state(self) -> Float64Array:
+        """float64[1 + nq + nv + 7 * bodies]: time in s, qpos, qvel, then position and quaternion (w, x, y, z) of tracked bodies."""
+        bodies = self._fixed_bodies
+        poses = np.concatenate([self.model.body_pos[bodies], self.model.body_quat[bodies]], axis=1)
+        return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel, poses.ravel()])
+
+    def save(self) -> EnvState:
+        """Everything needed to go on from here bit for bit, within the same episode, as named arrays."""
+        import mujoco
+
+        spec = mujoco.mjtState.mjSTATE_INTEGRATION.value
+        integration = np.empty(mujoco.mj_stateSize(self.model, spec))
+        mujoco.mj_getState(self.model, self.data, integration, spec)
+        sample = {f"sample.{name}": value.copy() for name, value in self.proprioception._asdict().items()}
+        return {
+            **self._controller.save(),
+            **sample,
+            "sample.render_state": self.render_state.copy(),
+            "timer": np.array([self._timer.elapsed, self._timer.sampled]),
+            "qpos_of_poses": self._qpos_of_poses.copy(),
+            "site_rgba": self.model.site_rgba.copy(),
+            "integration": integration,
+        }
+
+    def load(self, state: EnvState) -> None:
+        """Inverse of `save`."""
+        import mujoco
+
+        self.model.site_rgba[:] = state["site_rgba"]
+        # After a step, poses and contacts lag one integration behind qpos; success checks look at them.
+        self._qpos_of_poses = np.array(state["qpos_of_poses"])
+        self.data.qpos[:] = self._qpos_of_poses
+        mujoco.mj_fwdPosition(self.model, self.data)
+        mujoco.mj_setState(self.model, self.data, state["integration"], mujoco.mjtState.mjSTATE_INTEGRATION.value)
+        self._controller.load(state)
+        elapsed, sampled = state["timer"]
+        self._timer.elapsed, self._timer.sampled = float(elapsed), bool(sampled)
+        self.render_state = np.array(state["sample.render_state"])
+        self.proprioception = Proprioception(*(np.array(state[f"sample.{name}"]) for name in Proprioception._fields))
+
+    def close(self) -> None:
+        """Give memory and the renderer's textures back."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+        if self.env is not None:
+            self.env.close()
+            self.env = None
+
+
+def _build(env_class: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Float64Array]]:
+    """Construct the environment, and note what its model held before its first reset moved anything."""
+    pristine = {}
+    env = env_class.__new__(env_class)
+    compile_model = env._initialize_sim
+
+    def compile_and_note(*args: Any) -> None:
+        compile_model(*args)
+        pristine.update({name: getattr(env.sim.model._model, name).copy() for name in _CHANGEABLE})
+
+    env._initialize_sim = compile_and_note
+    env.__init__(has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, **arguments)
+    del env._initialize_sim
+    return env, pristine
