@@ -32,6 +32,7 @@ class BenchmarkPackages:
 
 # Found by importing libero.libero.envs, and resetting and stepping a task, in a fresh environment: nothing else is missed.
 BENCHMARK_PACKAGES: Mapping[str, BenchmarkPackages] = {
+    "calvin": BenchmarkPackages(extra="calvin"),
     "libero": BenchmarkPackages(extra="libero", without_dependencies=("hf-libero==0.1.4", "bddl==1.0.1", "future==1.0.0")),
     "robosuite": BenchmarkPackages(extra=None),
 }
