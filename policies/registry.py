@@ -21,6 +21,8 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "random": "vlagym.policies.random:RandomPolicy",
         "scripted": "vlagym.policies.scripted:make_scripted_policy",
         "replay": "vlagym.policies.replay:ReplayPolicy",
+        "openvla": "vlagym.policies.openvla.policy:make_openvla",
+        "openvla_oft": "vlagym.policies.openvla.policy:make_openvla_oft",
     },
     group="vlagym.policies",
 )

@@ -1,14 +1,20 @@
-"""From a checkpoint (folder, hub id or ``random:NAME``) to a network in memory."""
+"""From weights, stored or random, to a network in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import nn
 
 from ...errors import ConfigError
 from .._weights import WeightSource, fill
 from .config import ModelConfig
 from .model import AttentionKind, OpenVla
 from .vision import unused_weights
+
+# Where the weights of a network come from, given the network on the meta device.
+SourceFor = Callable[[nn.Module], WeightSource]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -44,14 +50,14 @@ def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 def build(
     config: ModelConfig,
-    source: WeightSource,
+    source_for: SourceFor,
     *,
     device: torch.device,
     dtype: torch.dtype,
     attention: AttentionKind = "sdpa",
     film: bool = False,
 ) -> OpenVla:
-    """A network with a source's weights, ready for inference.
+    """A network with weights, ready for inference.
 
     Raises:
         PolicyError: The weights do not fit; all of them are named.
@@ -59,6 +65,6 @@ def build(
     with torch.device("meta"):
         model = OpenVla(config, attention, film)
     unused = unused_weights(config.towers, "vision_backbone.")
-    fill(model, source, dtype=dtype, device=device, unused=lambda name: unused.match(name) is not None)
+    fill(model, source_for(model), dtype=dtype, device=device, unused=lambda name: unused.match(name) is not None)
     model.finish_loading(device)
     return model

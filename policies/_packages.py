@@ -1,0 +1,29 @@
+"""Whether the packages of a policy are installed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from ..errors import DependencyError
+
+_MODULES = {"pillow": "PIL"}
+
+
+def require(packages: Sequence[str], extra: str) -> None:
+    """Make sure that packages can be imported.
+
+    Args:
+        packages: Names on PyPI.
+        extra: The extra of vlagym that brings them.
+
+    Raises:
+        DependencyError: Names the first that is missing and the command that installs it.
+    """
+    for package in packages:
+        try:
+            importlib.import_module(_MODULES.get(package, package))
+        except ImportError as error:
+            raise DependencyError(
+                f"this policy needs {package} ({error}); install it with `pip install 'vlagym[{extra}]'`."
+            ) from error

@@ -1,0 +1,140 @@
+"""What surrounds a network in a policy, as the recipe says: images on their way in, actions on their way out.
+
+Shared by the adapters of OpenVLA, OpenVLA-OFT and RT-1. It keeps what action transforms remember of each episode, and it is where a
+number that is not finite is caught, before a transform could turn it into a plausible action.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..conf import group_names
+from ..envs.base import ActionSpec, Suite
+from ..errors import ConfigError, PolicyError
+from .base import Chunk, PolicyObservation
+from .transforms import action_transforms, check_image, describe, image_transforms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+
+Named = Sequence[str | Mapping[str, Any]]
+
+_MEANING = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
+_MAX_THREADS = 8
+
+
+class Pipeline:
+    """Images in and actions out, for any number of episodes at once.
+
+    Args:
+        suite: What is evaluated; actions take their names, range and rate from it.
+        policy: Name of the policy, for messages.
+        cameras: Names of the cameras whose images the network sees, in its order.
+        images: Image transforms by name, applied to each image.
+        actions: Action transforms by name, applied to each chunk.
+        emits: What the network's actions mean before the transforms: fields of `ActionSpec`.
+
+    Raises:
+        ConfigError: There is no recipe for this pair, or it cannot be read.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        policy: str,
+        cameras: Sequence[str] | None,
+        images: Named | None,
+        actions: Named | None,
+        emits: Mapping[str, Any] | None,
+    ) -> None:
+        if cameras is None or images is None or actions is None or emits is None:
+            given = {"cameras": cameras, "image_transforms": images, "action_transforms": actions, "emits": emits}
+            raise no_recipe(suite, policy, [name for name, value in given.items() if value is None])
+        self.cameras = tuple(cameras)
+        self._image_transforms = image_transforms(images)
+        self._action_transforms = action_transforms(actions)
+        self.emitted = _emitted_spec(suite, emits)
+        self.action_spec = self.emitted
+        for transform in self._action_transforms:
+            self.action_spec = transform.spec(self.action_spec)
+        self._memories: dict[str, list[dict[str, Any]]] = {}
+        self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="images")
+
+    def reset(self, episode_ids: Sequence[str]) -> None:
+        """Forget what action transforms remember of these episodes."""
+        for episode_id in episode_ids:
+            self._memories[episode_id] = [{} for _ in self._action_transforms]
+
+    def release(self, episode_ids: Sequence[str]) -> None:
+        """Drop what belongs to these episodes."""
+        for episode_id in episode_ids:
+            self._memories.pop(episode_id, None)
+
+    def images(self, observations: Sequence[PolicyObservation]) -> list[list[Image]]:
+        """The images of each observation, one per camera of the recipe, transformed.
+
+        Raises:
+            PolicyError: What a camera sent is not an image.
+        """
+        jobs = [(observation["images"][camera], camera) for observation in observations for camera in self.cameras]
+        done = list(self._threads.map(self._image, *zip(*jobs, strict=True)))
+        count = len(self.cameras)
+        return [done[start : start + count] for start in range(0, len(done), count)]
+
+    def actions(self, observation: PolicyObservation, chunk: Chunk) -> Chunk:
+        """What the network says for an observation, float[T, A], as the suite takes it.
+
+        Raises:
+            PolicyError: A value is not finite.
+        """
+        if not np.isfinite(chunk).all():
+            raise PolicyError(
+                f"the network's action for episode {observation['episode_id']} at step {observation['step']} is not finite: "
+                f"{chunk[~np.isfinite(chunk).all(axis=1)][0]}. Check the statistics of the checkpoint and policy.dtype."
+            )
+        for transform, memory in zip(self._action_transforms, self._memories[observation["episode_id"]], strict=True):
+            chunk = transform(chunk, memory)
+        return chunk
+
+    def provenance(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return {
+            "cameras": list(self.cameras),
+            "image_transforms": describe(self._image_transforms),
+            "action_transforms": describe(self._action_transforms),
+            "emits": {name: getattr(self.emitted, name) for name in _MEANING},
+        }
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown()
+
+    def _image(self, image: Any, camera: str) -> Image:
+        transformed = check_image(image, camera)
+        for transform in self._image_transforms:
+            transformed = transform(transformed)
+        return transformed
+
+
+def no_recipe(suite: Suite, policy: str, missing: Sequence[str]) -> ConfigError:
+    """The error for a pair of policy and suite that nothing says how to connect."""
+    known = [name.removeprefix(f"{policy}-") for name in group_names("recipe") if name.startswith(f"{policy}-")]
+    return ConfigError(
+        f"policy {policy!r} has no recipe for suite {suite.name!r}: nothing says what it sees and what its actions mean there. "
+        f"It has recipes for: {', '.join(known) or 'no suite'}. For a checkpoint of your own, give "
+        f"{', '.join(f'policy.{name}' for name in missing)} (see conf/recipe/ for examples)."
+    )
+
+
+def _emitted_spec(suite: Suite, emits: Mapping[str, Any]) -> ActionSpec:
+    if set(emits) != set(_MEANING):
+        raise ConfigError(f"policy.emits must say {', '.join(_MEANING)}; got {', '.join(emits) or 'nothing'}.")
+    return replace(suite.action_spec, **emits)

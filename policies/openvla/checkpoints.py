@@ -1,0 +1,93 @@
+"""Where a checkpoint is: a local folder, or a repository on the Hugging Face hub at a pinned revision. No code is fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ConfigError, DependencyError
+
+# What is fetched: settings, tokenizer and weights, never code.
+_WANTED = ["*.json", "*.safetensors", "*_checkpoint.pt"]
+_HASHED = (".json", ".safetensors", ".pt")
+_BLOCK_BYTES = 8 * 1024**2
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on this machine.
+
+    Attributes:
+        name: As the setting has it.
+        folder: Where its files are.
+        commit: Of the hub repository; None for a local folder.
+    """
+
+    name: str
+    folder: Path
+    commit: str | None
+
+    def sha256(self) -> str:
+        """Hash of the names and contents of all files that a policy may read."""
+        digest = hashlib.sha256()
+        for file in sorted(self.folder.iterdir()):
+            if file.suffix in _HASHED:
+                digest.update(f"{file.name}\0{_file_sha256(file)}\n".encode())
+        return digest.hexdigest()
+
+
+def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
+    """Find a checkpoint, downloading it if it is on the hub and not here yet.
+
+    Downloads show their progress. With ``HF_HUB_OFFLINE`` or ``VLAGYM_OFFLINE`` set, only what is in the hub's cache is used.
+
+    Args:
+        name: A folder, or ``OWNER/NAME`` on the hub.
+        revision: Commit (or tag, or branch) of a hub repository; None for its main branch.
+
+    Raises:
+        ConfigError: There is no such folder, repository or revision, or it cannot be reached.
+        DependencyError: huggingface_hub is not installed.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ConfigError(f"policy.revision={revision} makes no sense for the local folder {folder}.")
+        return Checkpoint(name, folder, None)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise ConfigError(f"policy.checkpoint={name}: there is no such folder, and a name on the hub has the form OWNER/NAME.")
+    return _fetch(name, revision)
+
+
+def _fetch(name: str, revision: str | None) -> Checkpoint:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise DependencyError(f"a hub checkpoint needs {error.name}; install it with `pip install 'vlagym[openvla]'`.") from error
+    offline = os.environ.get("VLAGYM_OFFLINE", "") not in ("", "0")
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, local_files_only=offline))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise ConfigError(
+            f"checkpoint {name}{at} cannot be had from the Hugging Face hub ({str(error).splitlines()[0]}). Check the name and the "
+            "network, or download it elsewhere and give the folder as policy.checkpoint."
+        ) from error
+    return Checkpoint(name, folder, folder.name if _COMMIT.fullmatch(folder.name) else None)
+
+
+def _file_sha256(file: Path) -> str:
+    # The hub's cache names large files after their SHA-256, so 15 GB need not be read a second time.
+    if file.is_symlink() and _SHA256.fullmatch(file.resolve().name):
+        return file.resolve().name
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,247 @@
+"""The adapters: OpenVLA and OpenVLA-OFT as policies. What they see and how their actions are read is the recipe's to say.
+
+Importing this module imports neither torch nor transformers; building a policy does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...envs.base import Suite
+from ...errors import ConfigError
+from .._pipeline import Named, Pipeline, no_recipe
+from ..base import Chunk, Policy, PolicyObservation, episode_generator
+from .opening import Loading, Opened
+from .platforms import Head, OftConfig, find_platform
+from .statistics import OFT_EPSILON, Scale
+from .tokens import ActionTokenizer
+
+if TYPE_CHECKING:
+    from .model import OpenVla
+    from .oft import OpenVlaOft
+
+
+class _Adapter(Policy):
+    """What both policies share."""
+
+    def __init__(self, pipeline: Pipeline, opened: Opened, max_batch: int | None) -> None:
+        if max_batch is not None and max_batch < 1:
+            raise ConfigError(f"policy.max_batch must be at least 1, or null; got {max_batch}.")
+        self.action_spec = pipeline.action_spec
+        self.cameras = pipeline.cameras
+        self.max_batch = max_batch
+        self._pipeline = pipeline
+        self._opened = opened
+
+    def reset(self, episode_ids: Sequence[str]) -> None:
+        self._pipeline.reset(episode_ids)
+
+    def release(self, episode_ids: Sequence[str]) -> None:
+        self._pipeline.release(episode_ids)
+
+    def provenance(self) -> dict[str, Any]:
+        return {**self._opened.provenance(), "recipe": self._pipeline.provenance()}
+
+    def close(self) -> None:
+        self._pipeline.close()
+
+
+class OpenVlaPolicy(_Adapter):
+    """One action per observation, decoded token by token. Build it with `make_openvla`.
+
+    Args:
+        pipeline: What surrounds the network.
+        opened: The checkpoint.
+        model: The network.
+        scale: Of its actions.
+        constrain_actions: Choose among action tokens only.
+        max_batch: Most observations at once.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, opened: Opened, model: OpenVla, scale: Scale, constrain_actions: bool, max_batch: int | None
+    ) -> None:
+        super().__init__(pipeline, opened, max_batch)
+        self._model = model
+        self._scale = scale
+        self._tokenizer = ActionTokenizer(opened.config.first_text_id, opened.config.action_bins)
+        self._allowed = self._tokenizer.ids if constrain_actions else None
+
+    def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
+        from .images import stack_images
+
+        prompts = self._opened.prompts(observations)
+        images = stack_images(self._pipeline.images(observations))
+        ids = self._model.generate(images, prompts, self._scale.size, self._allowed)
+        actions = self._scale.unnormalise(self._tokenizer.decode(ids))
+        return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
+
+    def provenance(self) -> dict[str, Any]:
+        return {**super().provenance(), "constrain_actions": self._allowed is not None}
+
+
+class OpenVlaOftPolicy(_Adapter):
+    """A chunk of actions per observation, from one pass. Build it with `make_openvla_oft`.
+
+    Args:
+        pipeline: What surrounds the network.
+        opened: The checkpoint.
+        model: The network.
+        action_scale: Of its actions.
+        proprio_scale: Of the robot's state; None for a network that does not take it.
+        executes: Actions of a chunk that are executed.
+        max_batch: Most observations at once.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        opened: Opened,
+        model: OpenVlaOft,
+        action_scale: Scale,
+        proprio_scale: Scale | None,
+        executes: int,
+        max_batch: int | None,
+    ) -> None:
+        super().__init__(pipeline, opened, max_batch)
+        self._model = model
+        self._action_scale = action_scale
+        self._proprio_scale = proprio_scale
+        self._executes = executes
+
+    def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
+        from .images import stack_images
+
+        prompts = self._opened.prompts(observations)
+        images = stack_images(self._pipeline.images(observations))
+        proprio = None
+        if self._proprio_scale is not None:
+            proprio = self._proprio_scale.normalise(np.stack([observation["state"] for observation in observations]))
+        noise = np.stack([self._noise(observation) for observation in observations])
+        chunks = self._action_scale.unnormalise(self._model.predict(images, prompts, proprio, noise))[:, : self._executes]
+        return [self._pipeline.actions(o, chunk) for o, chunk in zip(observations, chunks, strict=True)]
+
+    def provenance(self) -> dict[str, Any]:
+        oft = self._model.oft
+        return {
+            **super().provenance(),
+            "head": oft.head,
+            "proprio": oft.proprio,
+            "film": oft.film,
+            "diffusion_steps": oft.diffusion_steps if oft.head == "diffusion" else None,
+            "chunk": oft.platform.chunk,
+            "executes": self._executes,
+        }
+
+    def _noise(self, observation: PolicyObservation) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Where denoising starts: a function of the episode and the step, whatever else is in the batch."""
+        platform = self._model.oft.platform
+        generator = episode_generator(observation["episode_id"], f"noise/{observation['step']}")
+        return generator.standard_normal((platform.chunk, platform.action_size))
+
+
+def make_openvla(
+    suite: Suite,
+    *,
+    checkpoint: str | None = None,
+    revision: str | None = None,
+    unnorm_key: str | None = None,
+    cameras: Sequence[str] | None = None,
+    image_transforms: Named | None = None,
+    action_transforms: Named | None = None,
+    emits: Mapping[str, Any] | None = None,
+    constrain_actions: bool = False,
+    dtype: str | None = None,
+    device: str | None = None,
+    attention: Literal["sdpa", "eager"] = "sdpa",
+    max_batch: int | None = None,
+    vision_towers: Sequence[Mapping[str, Any]] | None = None,
+) -> OpenVlaPolicy:
+    """OpenVLA on a suite; the settings are described in conf/policy/openvla.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    pipeline = Pipeline(suite, "openvla", cameras, image_transforms, action_transforms, emits)
+    if checkpoint is None:
+        raise no_recipe(suite, "openvla", ["checkpoint"])
+    if len(pipeline.cameras) != 1:
+        raise ConfigError(f"OpenVLA sees one camera; policy.cameras names {len(pipeline.cameras)}: {', '.join(pipeline.cameras)}.")
+    size = suite.action_spec.size
+    opened = Opened(Loading(checkpoint, revision, unnorm_key, dtype, device, attention, vision_towers), size)
+    scale = opened.config.statistics.scale(opened.unnorm_key, "action", size, "q01_q99", 0.0)
+    from .loading import build
+
+    model = build(opened.config, opened.weights, device=opened.device, dtype=opened.dtype, attention=attention)
+    return OpenVlaPolicy(pipeline, opened, model, scale, constrain_actions, max_batch)
+
+
+def make_openvla_oft(
+    suite: Suite,
+    *,
+    checkpoint: str | None = None,
+    revision: str | None = None,
+    components: str | None = None,
+    component_step: str | None = None,
+    unnorm_key: str | None = None,
+    platform: str | None = None,
+    head: Head = "l1",
+    proprio: bool = True,
+    film: bool = False,
+    diffusion_steps: int = 50,
+    executes: int | None = None,
+    cameras: Sequence[str] | None = None,
+    image_transforms: Named | None = None,
+    action_transforms: Named | None = None,
+    emits: Mapping[str, Any] | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    attention: Literal["sdpa", "eager"] = "sdpa",
+    max_batch: int | None = None,
+    vision_towers: Sequence[Mapping[str, Any]] | None = None,
+) -> OpenVlaOftPolicy:
+    """OpenVLA-OFT on a suite; the settings are described in conf/policy/openvla_oft.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    pipeline = Pipeline(suite, "openvla_oft", cameras, image_transforms, action_transforms, emits)
+    if checkpoint is None:
+        raise no_recipe(suite, "openvla_oft", ["checkpoint", "platform"])
+    oft = OftConfig(find_platform(platform), head, proprio, film, diffusion_steps)
+    _check_sizes(suite, oft, len(pipeline.cameras))
+    chunk = oft.platform.chunk
+    if executes is not None and not 1 <= executes <= chunk:
+        raise ConfigError(f"policy.executes must be 1..{chunk} (the chunk of platform {platform}), or null; got {executes}.")
+    loading = Loading(checkpoint, revision, unnorm_key, dtype, device, attention, vision_towers)
+    opened = Opened(loading, oft.platform.action_size)
+    statistics, bounds = opened.config.statistics, oft.platform.bounds
+    action_scale = statistics.scale(opened.unnorm_key, "action", oft.platform.action_size, bounds, OFT_EPSILON)
+    proprio_scale = opened.proprio_scale(oft) if proprio else None
+    from .oft import build_oft
+
+    sources = opened.oft_weights(film, components, component_step)
+    model = build_oft(opened.config, oft, sources, device=opened.device, dtype=opened.dtype, attention=attention)
+    return OpenVlaOftPolicy(pipeline, opened, model, action_scale, proprio_scale, executes or chunk, max_batch)
+
+
+def _check_sizes(suite: Suite, oft: OftConfig, cameras: int) -> None:
+    platform = oft.platform
+    if platform.action_size != suite.action_spec.size:
+        raise ConfigError(
+            f"the platform's actions have {platform.action_size} entries, {suite.name!r} takes {suite.action_spec.size}."
+        )
+    if oft.proprio and platform.proprio_size != suite.state_spec.size:
+        raise ConfigError(
+            f"the platform's state has {platform.proprio_size} entries, that of {suite.name!r} {suite.state_spec.size}; "
+            "set policy.proprio=false for a checkpoint trained without it."
+        )
+    if not 1 <= cameras <= 3:
+        raise ConfigError(f"OpenVLA-OFT sees one to three cameras; policy.cameras names {cameras}.")
