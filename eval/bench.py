@@ -52,6 +52,7 @@ class Measurement:
         seconds: Mean wall-clock time of an episode in its process.
         cpu_seconds: Mean processor time of an episode.
         construction: Mean time to build the environment and compile the model, once per process (not in `seconds`).
+        peak_rss_mb: Most memory of any of its processes.
         stages: Mean seconds of an episode per stage; what is left of `seconds` is ``other``.
     """
 
@@ -63,6 +64,7 @@ class Measurement:
     seconds: float
     cpu_seconds: float
     construction: float = float("nan")
+    peak_rss_mb: float = float("nan")
     stages: dict[str, float] | None = None
 
     @property
@@ -138,9 +140,9 @@ def ratios(measurements: Sequence[Measurement]) -> list[str]:
 
 def throughput_table(measurements: Sequence[Measurement]) -> Table:
     """Episodes per hour and steps per second."""
-    table = Table("loop", "chunk", "workers", "episodes/h", "steps/s", "s/episode", "cpu s/episode", "construction s")
+    table = Table("loop", "chunk", "workers", "episodes/h", "steps/s", "s/episode", "cpu s/episode", "construction s", "peak MB")
     for m in measurements:
-        figures = (m.episodes_per_hour, m.steps_per_second, m.seconds, m.cpu_seconds, m.construction)
+        figures = (m.episodes_per_hour, m.steps_per_second, m.seconds, m.cpu_seconds, m.construction, m.peak_rss_mb)
         formatted = ["-" if np.isnan(figure) else f"{figure:.3g}" if figure < 100 else f"{figure:.0f}" for figure in figures]
         table.add_row(m.loop, str(m.chunk or "-"), str(m.workers), *formatted)
     return table
@@ -191,6 +193,7 @@ def _measure_vlagym(
         seconds=seconds,
         cpu_seconds=_mean(result.execution["seconds"]["cpu"] for result in warm),
         construction=_mean(result.execution["seconds"].get("construction", 0.0) for result in first),
+        peak_rss_mb=max(result.execution["peak_rss_mb"] for result in collected.results),
         stages={**stages, "other": seconds - sum(stages.values())},
     )
     return measurement, collected.results

@@ -17,6 +17,7 @@ from ..envs.assets.download import ProgressCallback
 from ..envs.assets.manifest import Manifest, load_manifest
 from ..envs.assets.settings import DIR_VARIABLE, MIRROR_VARIABLE, OFFLINE_VARIABLE, STAND_INS_VARIABLE, assets_dir
 from ..errors import AssetError
+from .console import make_console
 
 EPILOG = f"""\
 environment:
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
         AssetError: A set cannot be fetched.
     """
     args = _parser().parse_args(argv)
-    console = Console()
+    console = make_console()
     if args.command == "list":
         return _list(console, args.json)
     names = args.names

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -108,6 +110,7 @@ class Rollout:
             "cpu": time.process_time() - self._began_cpu,
             **self.env.clock.take(),
         }
+        execution["peak_rss_mb"] = _peak_rss_mb()
         execution["seconds"] = {stage: round(value, 4) for stage, value in seconds.items()}
         return replace(result, execution=execution)
 
@@ -230,6 +233,12 @@ class VideoRecorder(Recorder):
         assert self._writer is not None
         with self._env.clock("video"):
             self._writer.add(side_by_side(images))
+
+
+def _peak_rss_mb() -> float:
+    """Most memory this process has ever had resident, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def _episode_name(spec: EpisodeSpec) -> str:
