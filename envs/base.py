@@ -122,12 +122,14 @@ class Task:
         instruction: The sentence a policy is given first.
         trials: Number of initial states or variations; trials are 0 .. trials - 1.
         horizon: Policy steps after which the episode is truncated.
+        chain: Subtasks asked for in a row; above 1, how many of them were done is a result of its own.
     """
 
     name: str
     instruction: str
     trials: int
     horizon: int
+    chain: int = 1
 
 
 @dataclass(frozen=True)

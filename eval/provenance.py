@@ -6,13 +6,16 @@ import os
 import platform
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..envs.base import Suite, protocol_sha256
+from ..episode import EpisodeSpec
 from .config import Leg
 
 _PACKAGES = (
@@ -48,11 +51,16 @@ def environment() -> dict[str, Any]:
     }
 
 
-def leg_header(suite: Suite, leg: Leg) -> dict[str, Any]:
-    """What a leg measures and with what, as plain JSON values; the policy's own part is added when it has been built."""
+def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str, Any]:
+    """What a leg measures and with what, as plain JSON values; the policy's own part is added when it has been built.
+
+    Tasks are listed with the trials planned of each, so that a run can be read without its benchmark's package.
+    """
     protocol = suite.protocol()
+    trials = Counter(task for task, _ in {(spec.task, spec.trial) for spec in plan if spec.suite == suite.name})
     return {
         "suite": suite.name,
+        "tasks": [{**asdict(task), "trials": trials[task.name]} for task in suite.tasks() if trials[task.name]],
         "protocol": protocol,
         "protocol_sha256": protocol_sha256(protocol),
         "suite_provenance": suite.provenance(),

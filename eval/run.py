@@ -97,7 +97,7 @@ class _Evaluation:
             "stamp": time.strftime("%Y_%m_%d-%H_%M_%S"),
             "episodes": len(self.plan),
             "plan_sha256": plan_sha256(self.plan),
-            "legs": [leg_header(suite, leg) for suite, leg in zip(self.suites, config.legs, strict=True)],
+            "legs": [leg_header(suite, leg, self.plan) for suite, leg in zip(self.suites, config.legs, strict=True)],
         }
 
     def start(self, subscribers: Sequence[Subscriber]) -> Outcome:

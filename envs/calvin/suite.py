@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..._registry import unknown_name
 from ...errors import ConfigError, DependencyError, VlagymError
 from ..assets import AssetFolder, locate
 from ..base import ActionSpec, Check, StateField, StateSpec, Suite, Task
+from ..packages import installed_version
 from .scenes import EVALUATION_SCENE, SCENES
 from .sequences import CHAIN_LENGTH, evaluation_chains
 
@@ -107,7 +108,7 @@ class CalvinSuite(Suite):
 
     def tasks(self) -> tuple[Task, ...]:
         horizon = CHAIN_LENGTH * self.steps_per_subtask
-        return (Task(CHAIN, "five instructions, one after the other", len(evaluation_chains()), horizon),)
+        return (Task(CHAIN, "five instructions, one after the other", len(evaluation_chains()), horizon, CHAIN_LENGTH),)
 
     def make_env(self, cameras: Sequence[str]) -> CalvinEnv:
         self._check_pybullet()
@@ -119,19 +120,12 @@ class CalvinSuite(Suite):
     def check_ready(self) -> None:
         self._check_pybullet()
         self._assets()
-        if self.renderer == "egl":
-            from .painter import probe_egl
-
-            probe_egl()
+        self._drawn_by()
 
     def provenance(self) -> dict[str, Any]:
-        drawn_by = "TinyRenderer"
-        if self.renderer == "egl":
-            from .painter import probe_egl
-
-            drawn_by = " ".join(("EGL", *probe_egl()))
-        packages = {name: version(name) for name in ("pybullet", "scipy")}
-        return {"packages": packages, "assets": {a.name: a.provenance() for a in self._assets()}, "renderer": drawn_by}
+        packages = {name: installed_version(name) for name in ("pybullet", "scipy")}
+        assets = {asset.name: asset.provenance() for asset in self._assets()}
+        return {"packages": packages, "assets": assets, "renderer": self._drawn_by()}
 
     def notices(self) -> list[str]:
         found = [asset.notice for asset in self._assets() if asset.notice]
@@ -143,25 +137,60 @@ class CalvinSuite(Suite):
         return found
 
     def doctor(self) -> Iterator[Check]:
-        probes = {"pybullet": self._check_pybullet, "CALVIN assets": self._assets, "CALVIN renderer": self.check_ready}
+        probes = {
+            "CALVIN packages": self._check_pybullet,
+            "CALVIN assets": self._describe_assets,
+            "CALVIN picture": self._try_picture,
+        }
         for name, probe in probes.items():
             try:
-                probe()
+                yield Check(name, True, probe())
             except VlagymError as error:
                 yield Check(name, False, str(error))
                 return
-            yield Check(name, True, "works")
 
     @staticmethod
-    def _check_pybullet() -> None:
-        try:
-            found = version("pybullet")
-        except PackageNotFoundError as error:
-            raise DependencyError("CALVIN needs pybullet: pip install 'vlagym[calvin]'.") from error
+    def _check_pybullet() -> str:
+        found = installed_version("pybullet")
         if found != PYBULLET:
             raise DependencyError(
-                f"CALVIN's results depend on pybullet {PYBULLET}; version {found} is installed: pip install pybullet=={PYBULLET}"
+                f"CALVIN's trajectories are those of pybullet {PYBULLET}; {f'pybullet {found}' if found else 'no pybullet'} is installed. "
+                "Run: vla-eval install calvin"
             )
+        return f"pybullet {found}"
+
+    def _describe_assets(self) -> str:
+        return ", ".join(f"{asset.name} {asset.commit[:12]}" for asset in self._assets())
+
+    def _try_picture(self) -> str:
+        """Draw how the first chain starts and look for its blocks: those on the table show from above.
+
+        Raises:
+            DependencyError: The driver fails, or the picture shows no block.
+        """
+        env = self.make_env(())
+        try:
+            env.reset()
+            env.render()
+            began = perf_counter()
+            image = env.draw(env.render_state(), "primary", *CAMERA_SIZES["primary"]).astype(int)
+            took_ms = 1000 * (perf_counter() - began)
+        finally:
+            env.close()
+        drawn_by = self._drawn_by()
+        blue = image[..., 2] > 2 * image[..., :2].max(axis=-1) + 50
+        if not 0.0005 < blue.mean() < 0.05:
+            raise DependencyError(
+                f"the picture drawn by {drawn_by} does not show the blue block. Update the OpenGL driver, or draw with suite.renderer=tiny."
+            )
+        return f"{drawn_by}; 200x200 in {took_ms:.0f} ms, blue block seen"
+
+    def _drawn_by(self) -> str:
+        if self.renderer == "tiny":
+            return "TinyRenderer"
+        from .painter import probe_egl
+
+        return " ".join(("EGL", *probe_egl()))
 
     @staticmethod
     def _assets() -> tuple[AssetFolder, AssetFolder]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vlagym.envs.base import ActionSpec, Check, StateField, StateSpec, StepOutcome, Suite, Task, VlaEnv
+from vlagym.episode import SubtaskResult
 from vlagym.policies.base import Policy, PolicyObservation
 
 HORIZON = 40
@@ -48,7 +49,10 @@ class ToySuite(Suite):
         return {"primary": (96, 128), "wrist": (16, 16)}
 
     def tasks(self) -> tuple[Task, ...]:
-        return (Task("push_right", "push the point to the right", 10, HORIZON), Task("push_far", "push the point far", 10, HORIZON))
+        return (
+            Task("push_right", "push the point to the right", 10, HORIZON, self.chain),
+            Task("push_far", "push the point far", 10, HORIZON, self.chain),
+        )
 
     def make_env(self, cameras: Sequence[str]) -> ToyEnv:
         return ToyEnv(self, cameras)
@@ -70,12 +74,14 @@ class ToyEnv(VlaEnv):
         self._far = 2.0 if task.name == "push_far" else 1.0
         self._position = np.random.default_rng([trial, seed]).uniform(-0.2, 0.2)
         self._link = 0
+        self._done: list[bool] = []
 
     def _advance(self, action: np.ndarray) -> StepOutcome:
         _suffer_faults()
         time.sleep(self.suite.step_seconds)
         self._position += 0.1 * float(np.clip(action[0], -1, 1))
         success = self._position >= self.suite.goal * self._far * (self._link + 1)
+        self._done = [True] * self._link + [bool(success)]
         if success and self._link + 1 < self.suite.chain:
             self._link += 1
             return StepOutcome(False, new_subtask=True)
@@ -96,6 +102,10 @@ class ToyEnv(VlaEnv):
 
     def _state_vector(self) -> np.ndarray:
         return np.array([self._position], np.float32)
+
+    def subtask_results(self) -> tuple[SubtaskResult, ...]:
+        names = [f"push_{link + 1}" for link in range(len(self._done))] if self.suite.chain > 1 else []
+        return tuple(SubtaskResult(name, name, done, None, 0) for name, done in zip(names, self._done, strict=False))
 
     @property
     def instruction(self) -> str:
