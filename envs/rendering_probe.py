@@ -109,7 +109,8 @@ def _probe(backend: str, _environment: tuple[str | None, ...]) -> OffscreenGl:
         raise _cannot_draw(backend, f"the driver crashed with {signal.Signals(-done.returncode).name}")
     lines = done.stdout.strip().splitlines()
     if not lines:
-        raise _cannot_draw(backend, f"the probe ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+        why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise _cannot_draw(backend, f"the probe ended with exit code {done.returncode}: {why}")
     report = json.loads(lines[-1])
     if "error" in report:
         raise _cannot_draw(backend, report["error"], report["remedy"])

@@ -109,9 +109,11 @@ def _install(installer: Sequence[str], benchmark: str, *, dry_run: bool, force: 
         constraints.write_text("\n".join(installed_pins([state.requirement.name for state in states])) + "\n", encoding="utf-8")
         todo = commands(installer, benchmark, constraints, force=force)
         for command in todo:
-            print(f"{'would run' if dry_run else 'running'}: {shlex.join(command)}", flush=True)
+            # The constraints' file is gone when this is read: its place is shown instead.
+            shown = shlex.join("INSTALLED_VERSIONS" if part == str(constraints) else part for part in command)
+            print(f"{'would run' if dry_run else 'running'}: {shown}", flush=True)
             if not dry_run:
-                _run(command)
+                _run(command, shown)
     if not todo:
         print(f"{benchmark}: everything is installed: {_listed(states)}")
     elif not dry_run:
@@ -119,11 +121,12 @@ def _install(installer: Sequence[str], benchmark: str, *, dry_run: bool, force: 
         _check(benchmark)
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], shown: str) -> None:
     done = subprocess.run(command, check=False)
     if done.returncode != 0:
         raise DependencyError(
-            f"the installer ended with exit code {done.returncode}; its messages are above. The command was: {shlex.join(command)}"
+            f"the installer ended with exit code {done.returncode}; its messages are above. The command was: {shown} "
+            "(INSTALLED_VERSIONS pins every package that is already here)"
         )
 
 

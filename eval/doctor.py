@@ -19,16 +19,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..conf import suite_names, suite_settings
+from ..conf import suite_names
 from ..envs.assets import NotFetchedError, assets_dir, locate, manifest_names
 from ..envs.base import Check
 from ..envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version, package_states
 from ..envs.registry import make_suite
 from ..envs.rendering_probe import check_offscreen_gl, offscreen_backend
 from ..errors import AssetError, DependencyError, VlagymError
-from .config import split_suites
+from .config import compose_settings, split_suites
 from .console import make_console
 
 if TYPE_CHECKING:
@@ -220,10 +220,15 @@ def _one_suite_per_benchmark() -> list[str]:
     """The first suite of every benchmark whose packages are all here."""
     chosen: dict[str, str] = {}
     for suite in suite_names():
-        benchmark = suite_settings(suite)["benchmark"]
+        benchmark = _settings(suite)["benchmark"]
         if all(state.ok for state in package_states(benchmark if benchmark in BENCHMARK_PACKAGES else None)):
             chosen.setdefault(benchmark, suite)
     return list(chosen.values())
+
+
+def _settings(suite: str) -> dict[str, Any]:
+    settings: dict[str, Any] = compose_settings([f"suite={suite}"])["suite"]
+    return settings
 
 
 def suite_findings(name: str) -> list[Finding]:
@@ -271,7 +276,7 @@ def _probe_suite(name: str, sender: Connection, output: Path) -> None:
     with output.open("wb") as stream:
         for descriptor in (1, 2):
             os.dup2(stream.fileno(), descriptor)
-    suite = make_suite(suite_settings(name))
+    suite = make_suite(_settings(name))
     try:
         suite.check_ready()
     except VlagymError as error:

@@ -1,0 +1,91 @@
+"""Offscreen rendering is probed where a driver can do no harm, and what is wrong comes with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vlagym.envs import rendering_probe
+from vlagym.envs.rendering_probe import EglDevice, OffscreenGl, check_offscreen_gl, offscreen_backend
+from vlagym.errors import DependencyError
+
+
+@pytest.fixture
+def egl() -> OffscreenGl:
+    try:
+        return check_offscreen_gl("egl")
+    except DependencyError as error:
+        pytest.skip(f"EGL does not work on this machine: {error}")
+
+
+def break_module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> None:
+    """Let other Python processes import `code` as the module `name`."""
+    (folder / f"{name}.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    rendering_probe._probe.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("value", "backend"), [(None, "egl"), ("", "egl"), ("EGL", "egl"), ("osmesa", "osmesa"), ("glx", "glfw"), ("glfw", "egl")]
+)
+def test_the_backend_is_the_one_robosuite_takes(monkeypatch, value, backend):
+    monkeypatch.setattr(rendering_probe.platform, "system", lambda: "Linux")
+    if value is None:
+        monkeypatch.delenv("MUJOCO_GL", raising=False)
+    else:
+        monkeypatch.setenv("MUJOCO_GL", value)
+    assert offscreen_backend() == backend
+
+
+def test_what_draws_is_named_and_remembered(egl, monkeypatch):
+    assert egl.backend == "egl" and egl.renderer and egl.vendor and egl.version[0].isdigit()
+    assert egl.device is not None and egl.device in [device.index for device in egl.devices]
+    monkeypatch.setattr(rendering_probe.subprocess, "run", lambda *a, **k: pytest.fail("asked the driver again"))
+    assert check_offscreen_gl("egl") is egl
+
+
+def test_a_machine_without_a_driver_is_told_what_to_install(egl, monkeypatch, tmp_path):
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", str(tmp_path))
+    monkeypatch.delenv("__EGL_VENDOR_LIBRARY_FILENAMES", raising=False)
+    with pytest.raises(DependencyError, match="cannot draw offscreen with EGL") as error:
+        check_offscreen_gl("egl")
+    for package in ("libegl1", "libegl-mesa0", "libgl1-mesa-dri", "libgl1", "libosmesa6"):
+        assert package in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("MUJOCO_EGL_DEVICE_ID", "63"), ("MUJOCO_EGL_DEVICE_ID", "-1"), ("CUDA_VISIBLE_DEVICES", "GPU-8a7b")]
+)
+def test_a_device_that_does_not_exist_is_named_with_its_variable(egl, monkeypatch, variable, value):
+    monkeypatch.delenv("MUJOCO_EGL_DEVICE_ID", raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        DependencyError, match=rf"{variable} chooses EGL device '{value}'.*Set MUJOCO_EGL_DEVICE_ID to an index below"
+    ):
+        check_offscreen_gl("egl")
+
+
+def test_a_driver_that_crashes_is_an_error_and_not_the_end(egl, monkeypatch, tmp_path):
+    break_module(tmp_path, monkeypatch, "OpenGL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(DependencyError, match="the driver crashed with SIGSEGV"):
+        check_offscreen_gl("egl")
+
+
+def test_a_driver_that_hangs_is_given_up(egl, monkeypatch, tmp_path):
+    monkeypatch.setattr(rendering_probe, "TIMEOUT_S", 3.0)
+    break_module(tmp_path, monkeypatch, "OpenGL", "import time; time.sleep(60)")
+    with pytest.raises(DependencyError, match="no picture within 3 s"):
+        check_offscreen_gl("egl")
+
+
+def test_a_probe_that_cannot_even_start_says_why(egl, monkeypatch, tmp_path):
+    break_module(tmp_path, monkeypatch, "gymnasium", "raise ImportError('half installed')")
+    with pytest.raises(DependencyError, match=r"ended with exit code 1.*half installed"):
+        check_offscreen_gl("egl")
+
+
+def test_devices_read_well():
+    assert str(EglDevice(0, "llvmpipe", software=True, cuda_index=None, device_file=None)) == "0: llvmpipe (CPU)"
+    assert str(EglDevice(1, "", software=False, cuda_index=3, device_file=None)) == "1: (CUDA 3)"
+    assert str(EglDevice(2, "", software=False, cuda_index=None, device_file="/dev/dri/card0")) == "2: (/dev/dri/card0)"
