@@ -169,7 +169,7 @@ SCRIPTS: dict[str, tuple[Phase, ...]] = {
         RETREAT,
     ),
     "door": (
-        Phase("approach", at_lever(0.08), OPEN, within_m=0.025, within_rad=0.2),
+        Phase("approach", at_lever(0.15), OPEN, within_m=0.03, within_rad=0.2),
         Phase("reach", at_lever(0.0), OPEN, within_m=0.015),
         GRASP,
         Phase("turn", lambda s: s.swung("latch", 1.5, lead=0.3), CLOSED, **ANYWHERE, until=lambda s: s.angle("latch") > 1.4),

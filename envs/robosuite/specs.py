@@ -1,0 +1,33 @@
+"""What a Panda arm under robosuite's ``OSC_POSE`` controller is to a policy: the same in LIBERO and in robosuite's own tasks."""
+
+from __future__ import annotations
+
+from ..base import ActionSpec, StateField, StateSpec
+
+ROBOT = "Panda"
+CONTROLLER = "OSC_POSE"
+CONTROL_HZ = 20
+CAMERAS = {"primary": "agentview", "wrist": "robot0_eye_in_hand"}  # name in an observation -> name in the MuJoCo model
+
+# 1 asks for a goal 0.05 m or 0.5 rad from the present pose, along or about the world's axes (robosuite 1.4.0,
+# controllers/config/osc_pose.json and utils/control_utils.py).
+ACTION_SPEC = ActionSpec(
+    names=("x", "y", "z", "axis_angle_x", "axis_angle_y", "axis_angle_z", "gripper"),
+    low=(-1.0,) * 7,
+    high=(1.0,) * 7,
+    mode="delta",
+    frame="world",
+    rotation="axis_angle",
+    unit="controller",
+    gripper_open=-1.0,
+    gripper_closed=1.0,
+    control_hz=CONTROL_HZ,
+)
+
+STATE_SPEC = StateSpec(
+    (
+        StateField("eef_pos", 3, "position between the fingertips, m, world"),
+        StateField("eef_axis_angle", 3, "orientation of the hand, axis times angle, rad, world"),
+        StateField("gripper_qpos", 2, "left and right finger, m: (0, 0) closed, (0.04, -0.04) open"),
+    )
+)
