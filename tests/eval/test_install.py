@@ -87,7 +87,7 @@ sys.exit(main(["install", *sys.argv[1:]]))
 
 @pytest.fixture(scope="module")
 def fresh_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of a new environment with a pip of its own, vlagym, and something like a CPU torch; packages come from a folder of made-up ones."""
+    """Python of a new environment with its own pip, vlagym, and something like a CPU torch; the index is a folder of wheels."""
     root = tmp_path_factory.mktemp("install")
     wheels = root / "wheels"
     wheels.mkdir()
