@@ -159,13 +159,28 @@ def stage_table(measurements: Sequence[Measurement]) -> Table:
 
 
 class _Collect(Subscriber):
-    def __init__(self) -> None:
+    """Collects results, and tells the first of each worker and those begun before all workers were warm from those that count."""
+
+    def __init__(self, workers: int) -> None:
         self.results: list[EpisodeResult] = []
+        self.first: dict[int, EpisodeResult] = {}
+        self._workers = workers
+        self._begun_warm: set[EpisodeSpec] = set()
+
+    @property
+    def counted(self) -> list[EpisodeResult]:
+        """Results of episodes that ran while every worker was busy with one that counts."""
+        return [result for result in self.results if result.spec in self._begun_warm]
+
+    def episode_started(self, spec: EpisodeSpec, worker: int) -> None:
+        if len(self.first) == self._workers:
+            self._begun_warm.add(spec)
 
     def episode_ended(self, result: EpisodeResult) -> None:
         if result.error is not None:
             raise EnvError(f"{result.spec.id} could not be run: {result.error}")
         self.results.append(result)
+        self.first.setdefault(result.execution["worker"], result)
 
 
 def _measure_vlagym(
@@ -174,14 +189,18 @@ def _measure_vlagym(
     policy = RandomPolicy(suite, chunk, settings["cameras"])
     count = workers * (settings["episodes"] + 1)
     episodes = [(i, EpisodeSpec(suite.name, task.name, i % task.trials, i // task.trials)) for i in range(count)]
-    collected = _Collect()
+    collected = _Collect(workers)
     with TemporaryDirectory() as folder:
         fps = suite.action_spec.control_hz
         record = (
             RecordSettings(Path(folder), "bench", "random", "all", tuple(settings["cameras"]), fps) if settings["video"] else None
         )
         Runner(policy, worker_settings(suite, policy, record), workers, 600.0, 1, [collected]).run(episodes)
-    warm, first = _split_warm_up(collected.results)
+    warm = collected.counted
+    if not warm:
+        raise EnvError(
+            f"no episode is left to measure once {workers} workers are warm; ask for more than episodes={settings['episodes']}."
+        )
     stages = {stage: _mean(result.execution["seconds"].get(stage, 0.0) for result in warm) for stage in STAGES}
     seconds = _mean(r.execution["seconds"]["total"] - r.execution["seconds"].get("construction", 0.0) for r in warm)
     measurement = Measurement(
@@ -192,22 +211,11 @@ def _measure_vlagym(
         steps=_mean(result.steps for result in warm),
         seconds=seconds,
         cpu_seconds=_mean(result.execution["seconds"]["cpu"] for result in warm),
-        construction=_mean(result.execution["seconds"].get("construction", 0.0) for result in first),
+        construction=_mean(result.execution["seconds"].get("construction", 0.0) for result in collected.first.values()),
         peak_rss_mb=max(result.execution["peak_rss_mb"] for result in collected.results),
         stages={**stages, "other": seconds - sum(stages.values())},
     )
     return measurement, collected.results
-
-
-def _split_warm_up(results: Sequence[EpisodeResult]) -> tuple[list[EpisodeResult], list[EpisodeResult]]:
-    """Results in order of ending, parted into those that count and the first of each worker."""
-    seen: set[int] = set()
-    warm, first = [], []
-    for result in results:
-        worker = result.execution["worker"]
-        (warm if worker in seen else first).append(result)
-        seen.add(worker)
-    return warm, first
 
 
 def _measure_floor(suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]) -> Measurement:

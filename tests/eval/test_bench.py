@@ -13,7 +13,7 @@ from vlagym.eval.bench import STAGES, main, measure
 
 SETTINGS = {
     "task": 0,
-    "episodes": 2,
+    "episodes": 3,
     "chunks": [1, 8],
     "workers": [2],
     "cameras": ["primary"],
@@ -24,10 +24,11 @@ SETTINGS = {
 
 
 def test_every_combination_is_measured_and_its_time_accounted_for() -> None:
-    measurements = measure(ToySuite(goal=9.0), SETTINGS)
+    measurements = measure(ToySuite(goal=9.0, step_seconds=0.005), SETTINGS)
     assert [(m.loop, m.chunk, m.workers) for m in measurements] == [("vlagym", 1, 2), ("vlagym", 8, 2)]
     for m in measurements:
-        assert m.episodes == 2 * 2
+        assert 1 <= m.episodes <= 2 * 3
+        assert m.seconds >= 40 * 0.005
         assert m.steps == 40
         assert m.stages is not None
         assert sum(m.stages.values()) == pytest.approx(m.seconds)
@@ -37,7 +38,7 @@ def test_every_combination_is_measured_and_its_time_accounted_for() -> None:
 
 def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
-    assert main(["suite=toy", "episodes=1", "chunks=[4]", "workers=[1]", "floor=false", "video=true", f"json={file}"]) == 0
+    assert main(["suite=toy", "episodes=2", "chunks=[4]", "workers=[1]", "floor=false", "video=true", f"json={file}"]) == 0
     report = json.loads(file.read_text())
     assert report["measurements"][0]["stages"]["video"] > 0
     assert "episodes/h" in capsys.readouterr().out
