@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import gymnasium
 import numpy as np
@@ -226,11 +226,12 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         cameras: Names of the cameras whose images are part of an observation, e.g. ``("primary", "wrist")``; may be empty.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (gymnasium declares it so)
 
     def __init__(self, suite: Suite, cameras: Sequence[str], render_mode: str | None = "rgb_array") -> None:
         self.suite = suite
         self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": suite.action_spec.control_hz}
         for camera in cameras:
             if camera not in suite.cameras:
                 raise unknown_name(f"camera of suite {suite.name!r}", camera, suite.cameras)
