@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from .oracle import TASKS, is_done
 from .painter import painter
 from .scenes import EVALUATION_SCENE
 from .sequences import evaluation_chains, initial_state
-from .suite import CONTROL_HZ
 from .world import PHYSICS_STEPS_PER_ACTION, PlayTable
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ class CalvinEnv(VlaEnv):
         calvin_dir, calvin_env_dir: Folders of the two asset sets.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
     suite: CalvinSuite
 
     def __init__(self, suite: CalvinSuite, cameras: Sequence[str], calvin_dir: Path, calvin_env_dir: Path) -> None:

@@ -153,9 +153,9 @@ class CalvinSuite(Suite):
     def _check_pybullet() -> str:
         found = installed_version("pybullet")
         if found != PYBULLET:
+            instead = f"pybullet {found}" if found else "no pybullet"
             raise DependencyError(
-                f"CALVIN's trajectories are those of pybullet {PYBULLET}; {f'pybullet {found}' if found else 'no pybullet'} is installed. "
-                "Run: vla-eval install calvin"
+                f"CALVIN's trajectories are those of pybullet {PYBULLET}; {instead} is installed. Run: vla-eval install calvin"
             )
         return f"pybullet {found}"
 
@@ -163,7 +163,7 @@ class CalvinSuite(Suite):
         return ", ".join(f"{asset.name} {asset.commit[:12]}" for asset in self._assets())
 
     def _try_picture(self) -> str:
-        """Draw how the first chain starts and look for its blocks: those on the table show from above.
+        """Draw how the first chain starts and look for its blue block, which lies on the table.
 
         Raises:
             DependencyError: The driver fails, or the picture shows no block.
@@ -181,7 +181,8 @@ class CalvinSuite(Suite):
         blue = image[..., 2] > 2 * image[..., :2].max(axis=-1) + 50
         if not 0.0005 < blue.mean() < 0.05:
             raise DependencyError(
-                f"the picture drawn by {drawn_by} does not show the blue block. Update the OpenGL driver, or draw with suite.renderer=tiny."
+                f"the picture drawn by {drawn_by} does not show the blue block. "
+                "Update the OpenGL driver, or draw with suite.renderer=tiny."
             )
         return f"{drawn_by}; 200x200 in {took_ms:.0f} ms, blue block seen"
 
