@@ -232,7 +232,8 @@ def _worker_main(connection: Connection, index: int, settings: WorkerSettings) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if settings.egl_devices:
-        os.environ["MUJOCO_EGL_DEVICE_ID"] = str(settings.egl_devices[index % len(settings.egl_devices)])
+        device = str(settings.egl_devices[index % len(settings.egl_devices)])
+        os.environ.update(MUJOCO_EGL_DEVICE_ID=device, EGL_VISIBLE_DEVICES=device)  # the latter for pybullet
     try:
         rollout = _build(settings)
     except Exception as error:  # sent on: the main process decides
