@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,9 @@ from ..envs.assets.manifest import Manifest, load_manifest
 from ..envs.assets.settings import DIR_VARIABLE, MIRROR_VARIABLE, OFFLINE_VARIABLE, STAND_INS_VARIABLE, assets_dir
 from ..errors import AssetError
 from .console import make_console
+
+# Archives are named by full commit ids; a few characters tell them apart on a narrow terminal.
+_COMMIT = re.compile(r"([0-9a-f]{8})[0-9a-f]{32}")
 
 EPILOG = f"""\
 environment:
@@ -138,7 +142,7 @@ def _progress(console: Console, unit_is_bytes: bool) -> Iterator[ProgressCallbac
         def show(what: str, done: int, total: int | None) -> None:
             nonlocal shown
             if what != shown:
-                bar.reset(task, description=what, total=total)
+                bar.reset(task, description=_COMMIT.sub(r"\1", what), total=total)
                 shown = what
             bar.update(task, completed=done, total=total)
 

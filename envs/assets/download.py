@@ -60,9 +60,10 @@ def download(url: str, target: Path, progress: ProgressCallback) -> None:
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures >= ATTEMPTS_WITHOUT_PROGRESS:
+                kept = f" {reached} bytes are kept; run the command again to go on from there." if reached else ""
                 raise AssetError(
-                    f"could not download {url}: {_reason(error)}, {failures} attempts in a row without progress. "
-                    f"{reached} bytes are kept; run the command again to go on from there."
+                    f"could not download {url}: {_reason(error)}, {failures} attempts in a row without progress.{kept} "
+                    f"Without access to it, fetch from a folder that holds {target.name}: VLAGYM_ASSETS_MIRROR=FOLDER"
                 ) from error
             time.sleep(min(FIRST_PAUSE_S * 2 ** (failures - 1), LONGEST_PAUSE_S))
     part.replace(target)
