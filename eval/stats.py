@@ -1,29 +1,270 @@
-"""Interval estimates of success rates (scipy's implementations)."""
+"""Estimates and tests for success rates: intervals, paired and unpaired differences, multiplicity, sample sizes.
+
+One interval serves every average in vlagym: the score interval of a weighted sum of means (`mean_interval`). With one stratum of
+zeros and ones it is Wilson's (1927), with a stratum on each side of a difference Mee's (1984), with one stratum of paired
+differences Tango's (1998); with several strata it is what Martin Andres, Alvarez Hernandez and Herranz Tejedor (Stat. Methods Med.
+Res. 20:369, 2011) describe for proportions. So a suite's average respects its tasks as strata, and several seeds of one trial count
+as one observation of that trial: three identical seeds do not make an interval narrower. Everything else is scipy's.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from scipy.stats import binomtest
+import numpy as np
+from scipy.optimize import brentq
+from scipy.signal import convolve
+from scipy.stats import beta, binom, binomtest, norm
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Float64Array = NDArray[np.float64]
+
+IntervalMethod = Literal["wilson", "exact"]
+
+# Multipliers, per observation, among which the one that gives a limit is bracketed; the bracket is then made smaller until it is
+# exact. A limit is where something turns positive that rounding may make as large as _ZERO.
+_MULTIPLIERS = 10.0 ** np.linspace(-8, 8, 65)
+_REFINEMENTS, _PARTS = 13, 16
+_ZERO = 1e-15
+_NEWTON_STEPS = 60
 
 
 class Rate(NamedTuple):
-    """A success rate with its interval; all three are fractions, NaN when there are no episodes."""
+    """A mean with its interval; all three are NaN when there is nothing to average."""
 
     value: float
     low: float
     high: float
 
 
-def success_rate(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
-    """Rate with its Wilson score interval (Wilson 1927; recommended for small n by Brown, Cai and DasGupta 2001).
+def success_rate(successes: int, episodes: int, confidence: float = 0.95, method: IntervalMethod = "wilson") -> Rate:
+    """Rate of independent episodes with its interval.
 
     Args:
         successes: 0 .. episodes.
         episodes: Number of episodes that were run; 0 gives NaN.
         confidence: Coverage of the interval.
+        method: ``wilson`` (score; recommended by Brown, Cai and DasGupta 2001) or ``exact`` (Clopper and Pearson 1934, whose
+            coverage is never below `confidence`).
     """
     if episodes == 0:
-        return Rate(float("nan"), float("nan"), float("nan"))
-    interval = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
+        return Rate(math.nan, math.nan, math.nan)
+    interval = binomtest(successes, episodes).proportion_ci(confidence, method=method)
     return Rate(successes / episodes, float(interval.low), float(interval.high))
+
+
+def mean_interval(
+    strata: Sequence[ArrayLike],
+    weights: Sequence[float] | None = None,
+    support: tuple[float, float] = (0.0, 1.0),
+    confidence: float = 0.95,
+) -> Rate:
+    """Weighted sum of the strata's means with its score interval.
+
+    Args:
+        strata: Independent observations of each stratum (a task's trials), each within `support`.
+        weights: One per stratum; the same for all, adding up to 1, by default. Negative ones make a difference.
+        support: Smallest and largest value an observation can have, whether or not it was seen.
+        confidence: Coverage of the interval.
+
+    Returns:
+        NaN if a stratum is empty.
+    """
+    values = [np.asarray(stratum, np.float64) for stratum in strata]
+    if not values or any(v.size == 0 for v in values):
+        return Rate(math.nan, math.nan, math.nan)
+    weight = np.full(len(values), 1 / len(values)) if weights is None else np.asarray(weights, np.float64)
+    sample = _Sample.of(values, weight, support)
+    estimate = float(sum(w * v.mean() for w, v in zip(weight, values, strict=True)))
+    z = float(norm.ppf((1 + confidence) / 2))
+    return Rate(estimate, _limit(sample, estimate, z, +1.0), _limit(sample, estimate, z, -1.0))
+
+
+def mean_exact(strata: Sequence[ArrayLike], confidence: float = 0.95) -> Rate:
+    """Mean over strata of equal weight with an interval after Clopper and Pearson, never narrower than it has to be.
+
+    Values within [0, 1], and proportions that differ between strata, vary less than as many independent episodes of the average
+    rate would (Hoeffding 1956), so the interval errs on the wide side.
+    """
+    values = [np.asarray(stratum, np.float64) for stratum in strata]
+    if not values or any(v.size == 0 for v in values):
+        return Rate(math.nan, math.nan, math.nan)
+    estimate = float(np.mean([v.mean() for v in values]))
+    # Strata of unequal size: as many observations as give the variance that the smallest ones dictate.
+    effective = len(values) ** 2 / sum(1 / v.size for v in values)
+    tail = (1 - confidence) / 2
+    hits = estimate * effective
+    low = float(beta.ppf(tail, hits, effective - hits + 1)) if estimate > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, effective - hits)) if estimate < 1 else 1.0
+    return Rate(estimate, low, high)
+
+
+def sign_flip_test(differences: ArrayLike) -> float:
+    """Two-sided exact p-value of paired differences under "the two could have been swapped in every pair".
+
+    With differences of -1, 0 and 1 this is the exact McNemar test. With several seeds per trial, or chains, a difference is one
+    trial's average and every pattern of signs is as likely as any other (Fisher's randomisation test).
+
+    Args:
+        differences: One per trial, multiples of a common fraction with a denominator of at most 1000.
+    """
+    fractions = [Fraction(float(d)).limit_denominator(1000) for d in np.asarray(differences, np.float64) if d]
+    if not fractions:
+        return 1.0
+    scale = math.lcm(*{f.denominator for f in fractions})
+    sizes, counts = np.unique([abs(int(f * scale)) for f in fractions], return_counts=True)
+    observed = abs(int(sum(fractions) * scale))
+    if len(sizes) == 1:
+        losses = (int(counts[0]) - observed // int(sizes[0])) // 2
+        return float(binomtest(losses, int(counts[0])).pvalue)
+    probabilities = np.ones(1)
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        flips = np.zeros(2 * size * count + 1)
+        flips[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        probabilities = np.clip(convolve(probabilities, flips), 0, None)
+    sums = np.arange(len(probabilities)) - len(probabilities) // 2
+    return float(min(1.0, probabilities[np.abs(sums) >= observed].sum()))
+
+
+def score_test(strata: Sequence[ArrayLike], weights: Sequence[float], support: tuple[float, float] = (0.0, 1.0)) -> float:
+    """Two-sided p-value of "the weighted sum of the strata's means is 0", the test that `mean_interval` inverts."""
+    values = [np.asarray(stratum, np.float64) for stratum in strata]
+    weight = np.asarray(weights, np.float64)
+    estimate = float(sum(w * v.mean() for w, v in zip(weight, values, strict=True)))
+    if estimate == 0:
+        return 1.0
+    sample = _Sample.of(values, weight, support)
+    sign = 1.0 if estimate > 0 else -1.0
+    grid = sign * sample.observations * _MULTIPLIERS
+    sums, _ = sample.constrained(grid)
+    crossed = np.flatnonzero(sums * sign <= 0)
+    if not len(crossed):
+        return 0.0
+    first = int(crossed[0])
+    multiplier = brentq(lambda m: float(sample.constrained(np.array([m]))[0][0]), grid[first - 1], grid[first])
+    variance = float(sample.constrained(np.array([multiplier]))[1][0])
+    return float(2 * norm.sf(abs(estimate) / math.sqrt(variance))) if variance > 0 else 0.0
+
+
+def holm(pvalues: Sequence[float]) -> list[float]:
+    """P-values adjusted after Holm (1979): calling those up to alpha significant errs anywhere with probability alpha at most."""
+    order = np.argsort(pvalues, kind="stable")
+    steps = np.asarray(pvalues, np.float64)[order] * np.arange(len(pvalues), 0, -1)
+    adjusted = np.empty(len(pvalues))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(pvalues) else steps
+    return [float(p) for p in adjusted]
+
+
+def paired_trials_needed(drop: float, discordance: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Pairs needed to see a drop between two runs of the same trials (one-sided; Connor, Biometrics 43:207, 1987).
+
+    Args:
+        drop: Size of the drop as a fraction, above 0.
+        discordance: Share of the trials in which the two runs come out differently; at least `drop`.
+        alpha: Chance of seeing one where there is none.
+        power: Chance of seeing it.
+
+    Raises:
+        ConfigError: Fractions that cannot be.
+    """
+    _check_fractions(drop=drop, alpha=alpha, power=power)
+    if not drop <= discordance <= 1:
+        raise ConfigError(
+            f"a drop of {100 * drop:g} points means that at least as many trials differ; got {100 * discordance:g} % differing."
+        )
+    reach = norm.ppf(1 - alpha) * math.sqrt(discordance) + norm.ppf(power) * math.sqrt(discordance - drop**2)
+    return math.ceil(float(reach / drop) ** 2)
+
+
+def unpaired_episodes_needed(drop: float, rate: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Episodes needed in each of two unrelated runs to see a drop from `rate` to ``rate - drop`` (one-sided).
+
+    The pooled-variance formula (Fleiss, Levin and Paik 2003, eq. 4.14 without continuity correction).
+
+    Raises:
+        ConfigError: Fractions that cannot be.
+    """
+    _check_fractions(drop=drop, alpha=alpha, power=power)
+    lower = rate - drop
+    if not 0 <= lower < rate <= 1:
+        raise ConfigError(f"a rate of {100 * rate:g} % cannot drop by {100 * drop:g} points.")
+    pooled = (rate + lower) / 2
+    null = norm.ppf(1 - alpha) * math.sqrt(2 * pooled * (1 - pooled))
+    alternative = norm.ppf(power) * math.sqrt(rate * (1 - rate) + lower * (1 - lower))
+    return math.ceil(float((null + alternative) / drop) ** 2)
+
+
+class _Sample(NamedTuple):
+    """Observations as counts of distinct values.
+
+    Attributes:
+        counts: int[strata, values].
+        scores: float64[strata, values], each value times its stratum's weight.
+        observations: Number of observations in all.
+    """
+
+    counts: Float64Array
+    scores: Float64Array
+    observations: int
+
+    @classmethod
+    def of(cls, values: Sequence[Float64Array], weights: Float64Array, support: tuple[float, float]) -> _Sample:
+        distinct = np.unique(np.concatenate([*values, np.asarray(support)]))
+        if distinct[0] < support[0] or distinct[-1] > support[1]:
+            raise ValueError(f"observations from {distinct[0]} to {distinct[-1]} are outside {support}")
+        counts = np.array([np.bincount(np.searchsorted(distinct, v), minlength=len(distinct)) for v in values], np.float64)
+        return cls(counts, weights[:, None] * distinct, int(counts.sum()))
+
+    def constrained(self, multipliers: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Weighted sums float64[M] and their variances float64[M] where the likelihood is largest for each sum.
+
+        Maximising the multinomial likelihood under a given weighted sum gives every value the probability count / (mu + multiplier
+        x score), mu making a stratum's probabilities add up to 1; a value that was not seen takes what is left when the sum cannot
+        be had from the others. A multiplier above 0 makes the sum smaller than observed, one below 0 larger.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tilt = multipliers[:, None, None] * self.scores
+            seen = self.counts > 0
+            mu = np.where(seen, self.counts - tilt, -np.inf).max(axis=2, keepdims=True)
+            for _ in range(_NEWTON_STEPS):  # from the left on a convex falling function: monotone, and quadratic near the root
+                shares = np.where(seen, self.counts / (mu + tilt), 0.0)
+                slope = np.where(seen, shares / (mu + tilt), 0.0).sum(axis=2, keepdims=True)
+                step = (shares.sum(axis=2, keepdims=True) - 1) / slope
+                mu = mu + step
+                if (np.abs(step) <= 1e-14 * np.abs(mu)).all():
+                    break
+            least = tilt.min(axis=2, keepdims=True)
+            mu = np.maximum(mu, -least)
+            shares = np.where(seen, self.counts / (mu + tilt), 0.0)
+            # When mu was raised to its bound, the extreme value, which was not seen, takes what is missing to 1.
+            unseen = (tilt == least) & ~seen
+            missing = np.clip(1 - shares.sum(axis=2, keepdims=True), 0, None)
+            shares = shares + np.where(unseen, missing / np.maximum(1, unseen.sum(axis=2, keepdims=True)), 0.0)
+        means = (shares * self.scores).sum(axis=2)
+        variances = ((shares * self.scores**2).sum(axis=2) - means**2).clip(min=0) / self.counts.sum(axis=1)
+        return means.sum(axis=1), variances.sum(axis=1)
+
+
+def _limit(sample: _Sample, estimate: float, z: float, sign: float) -> float:
+    """The lower (sign 1) or upper (-1) limit: where the distance from the estimate is z standard errors."""
+    multipliers = sign * sample.observations * _MULTIPLIERS
+    for _ in range(1 + _REFINEMENTS):
+        sums, variances = sample.constrained(multipliers)
+        inside = int(np.flatnonzero((sums - estimate) ** 2 - z**2 * variances <= _ZERO)[-1])
+        if inside + 1 == len(multipliers):  # nothing lies beyond: the estimate is the end of the support
+            break
+        multipliers = np.linspace(multipliers[inside], multipliers[inside + 1], _PARTS + 1)
+    return float(sums[inside])
+
+
+def _check_fractions(**fractions: Any) -> None:
+    for name, value in fractions.items():
+        if not 0 < value < 1:
+            raise ConfigError(f"{name} must be between 0 and 1 (100 %); got {value!r}.")
