@@ -21,7 +21,7 @@ from ._upstream import import_robosuite, numpy_random
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float64Array, Image, StageClock
+    from ..base import EnvState, Float32Array, Float64Array, Image, StageClock
 
 # What robosuite changes in a compiled model while an episode is set up or under way.
 _CHANGEABLE = ("body_pos", "body_quat", "site_rgba")
@@ -41,6 +41,18 @@ class Proprioception(NamedTuple):
     eef_quat_xyzw: Float64Array
     gripper_qpos: Float64Array
     joint_pos: Float64Array
+
+    def vector(self) -> Float32Array:
+        """float32[8]: eef_pos, orientation as axis times angle (rad), gripper_qpos.
+
+        The layout of the policies trained on LIBERO (openvla-oft, experiments/robot/libero/libero_utils.py). The quaternion is
+        converted as it comes: q and -q give different vectors.
+        """
+        from robosuite.utils.transform_utils import quat2axisangle
+
+        # quat2axisangle clips its argument in place.
+        axis_angle = quat2axisangle(self.eef_quat_xyzw.copy())
+        return np.concatenate([self.eef_pos, axis_angle, self.gripper_qpos], dtype=np.float32, casting="same_kind")
 
 
 class _SamplingTimer:
@@ -96,7 +108,7 @@ class Engine:
             self._robot = self.env.robots[0]
             self._controller = OscPose(self._robot, self.model, self.data)
         self.visual_sites: NDArray[np.intp] = np.empty(0, np.intp)
-        self._fixed_bodies: NDArray[np.intp] = np.empty(0, np.intp)
+        self._placed_bodies: NDArray[np.intp] = np.empty(0, np.intp)
         self._substeps = int(self.env.control_timestep / self.env.model_timestep)
         self._timer = _SamplingTimer(1.0 / self.env.control_freq, self.env.model_timestep)
         self._eef_body = self.env.sim.model.body_name2id(self._robot.robot_model.eef_name)
@@ -105,7 +117,7 @@ class Engine:
     def track(self, visual_sites: Sequence[str] = (), bodies: Sequence[str] = ()) -> None:
         """Name what else varies between episodes: sites that light up, and bodies without joints that resets move."""
         self.visual_sites = np.array([self.env.sim.model.site_name2id(name) for name in visual_sites], np.intp)
-        self._fixed_bodies = np.array([self.env.sim.model.body_name2id(name) for name in bodies], np.intp)
+        self._placed_bodies = np.array([self.env.sim.model.body_name2id(name) for name in bodies], np.intp)
 
     # --- the episode -----------------------------------------------------------------------------------------------------------
 
@@ -125,13 +137,23 @@ class Engine:
         """Do the part of `reset` that draws, and no more: leaves the generator as the whole reset would."""
         import mujoco
 
-        mujoco.mj_resetData(self.model, self.data)
-        for name, values in self._pristine.items():
-            getattr(self.model, name)[:] = values
+        self.restore()
         mujoco.mj_forward(self.model, self.data)
         self._robot.gripper.current_action = np.zeros(self._robot.gripper.dof)
         with numpy_random(generator):
             self.env._reset_internal()
+
+    def restore(self) -> None:
+        """Put model and data into the state in which they were compiled."""
+        import mujoco
+
+        mujoco.mj_resetData(self.model, self.data)
+        for name, values in self._pristine.items():
+            getattr(self.model, name)[:] = values
+
+    def set_state(self, state: Float64Array) -> None:
+        """Set float64[1 + nq + nv]: time in s, qpos, qvel, as robosuite flattens a state. Nothing is brought up to date with it."""
+        self.data.time, self.data.qpos[:], self.data.qvel[:] = state[0], state[1 : 1 + self.model.nq], state[1 + self.model.nq :]
 
     def observe(self) -> None:
         """Sample the present moment, as robosuite does where it forces an update of its observables.
@@ -176,6 +198,13 @@ class Engine:
             controller_s += actuated - solved
         self._clock.seconds["physics"] += physics_s
         self._clock.seconds["controller"] += controller_s
+
+    def bare_physics(self, steps: int) -> None:
+        """Advance the simulation by `steps` control steps of nothing but ``mj_step``."""
+        import mujoco
+
+        for _ in range(steps * self._substeps):
+            mujoco.mj_step(self.model, self.data)
 
     def _sample(self, qpos: Float64Array) -> None:
         data = self.data
@@ -222,10 +251,8 @@ class Engine:
     # --- the state -------------------------------------------------------------------------------------------------------------
 
     def physics_state(self) -> Float64Array:
-        """float64[1 + nq + nv + 7 * bodies]: time in s, qpos, qvel, then position and quaternion (w, x, y, z) of tracked bodies."""
-        bodies = self._fixed_bodies
-        poses = np.concatenate([self.model.body_pos[bodies], self.model.body_quat[bodies]], axis=1)
-        return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel, poses.ravel()])
+        """As `physics_vector`, with the tracked bodies."""
+        return physics_vector(self.model, self.data, self._placed_bodies)
 
     def save(self) -> EnvState:
         """Everything needed to go on from here bit for bit, within the same episode, as named arrays."""
@@ -269,6 +296,18 @@ class Engine:
         if self.env is not None:
             self.env.close()
             self.env = None
+
+
+def physics_vector(model: Any, data: Any, bodies: NDArray[np.intp]) -> Float64Array:
+    """float64[1 + nq + nv + 7 * bodies]: time in s, qpos, qvel, then positions and quaternions (w, x, y, z) of bodies.
+
+    Args:
+        model: `mujoco.MjModel`.
+        data: `mujoco.MjData`.
+        bodies: Ids of bodies without joints that stand elsewhere in every episode; their poses are relative to their parents.
+    """
+    poses = np.concatenate([model.body_pos[bodies], model.body_quat[bodies]], axis=1)
+    return np.concatenate([[data.time], data.qpos, data.qvel, poses.ravel()])
 
 
 def _build(env_class: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Float64Array]]:

@@ -1,0 +1,91 @@
+"""What a machine must do for LIBERO's numbers to mean what they mean elsewhere: settle and draw as the protocol's MuJoCo does.
+
+Both probes answer to differences known from public score reports. MuJoCo 3.4.0 and later let the bowl of libero_spatial's task 5
+slide off its ramekin while it settles (measured with 3.5.0: 35 mm), and 3.3.3 and later darken the floor of libero_object by a third
+(measured with 3.3.7 and 3.5.0). What is expected is in golden.json, recorded with MuJoCo 3.3.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import VlagymError
+from ..assets import locate
+from ..base import Check
+from ..packages import installed_version
+from ..rendering_probe import check_offscreen_gl
+from .env import LiberoEnv
+from .suite import BENCHMARK, LiberoSuite
+
+IMAGE_SIZE = 256  # pixels, of the recorded frames
+
+
+def golden() -> Mapping[str, Any]:
+    """What is expected of each probe."""
+    expected: dict[str, Any] = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
+    return expected
+
+
+def checks(suite: LiberoSuite) -> Iterator[Check]:
+    """The findings for a suite; a few seconds each."""
+    try:
+        suite.check_ready()
+    except VlagymError as error:
+        yield Check("ready", False, str(error))
+        return
+    yield Check("mujoco", True, f"{installed_version('mujoco')}, the version of the protocol")
+    yield settled_bowl(suite)
+    yield from golden_frame(suite)
+
+
+def settled_bowl(suite: LiberoSuite) -> Check:
+    """Whether the bowl on the ramekin is still on its place when the policy takes over."""
+    expected = golden()["settled_bowl"]
+    with closing(_begin(suite, expected, ())) as env:
+        place = env.privileged_state()[f"{expected['object']}_pos"]
+    distance = float(np.linalg.norm(place - expected["pos_world_m"]))
+    return Check(
+        "bowl on the ramekin",
+        distance <= expected["tolerance_m"],
+        f"{1000 * distance:.1f} mm from where it belongs after settling ({expected['suite']}, task 5)",
+        "The physics differ from the protocol's; run: pip install mujoco==3.3.2",
+    )
+
+
+def golden_frame(suite: LiberoSuite) -> Iterator[Check]:
+    """Whether the floor is as bright as it should be, and the picture the recorded one to the last bit where there is a record."""
+    expected = golden()["frame"]
+    with closing(_begin(suite, expected, ("primary",))) as env:
+        picture = env.render("primary", IMAGE_SIZE, IMAGE_SIZE)
+    top, bottom = expected["floor_rows"]
+    floor = picture[top:bottom].reshape(-1, 3).mean(axis=0)
+    yield Check(
+        "floor's brightness",
+        bool(np.abs(floor - expected["floor_rgb"]).max() <= expected["tolerance"]),
+        f"{floor.round().astype(int).tolist()}, recorded {expected['floor_rgb']} ({expected['suite']}, task 0)",
+        "The renderer or MuJoCo lights scenes differently; run: pip install mujoco==3.3.2",
+    )
+    found = hashlib.sha256(picture.tobytes()).hexdigest()
+    setting = {"renderer": check_offscreen_gl().renderer, "stand_ins": locate(BENCHMARK).stand_ins}
+    recorded = [entry["sha256"] for entry in expected["sha256"] if {key: entry[key] for key in setting} == setting]
+    yield Check(
+        "golden frame",
+        found in recorded if recorded else None,
+        f"{found[:16]}, {'recorded ' + recorded[0][:16] if recorded else 'none recorded'} for {setting['renderer']}",
+        "Pixels differ from those recorded on this renderer: compare runs of this machine among themselves only",
+    )
+
+
+def _begin(suite: LiberoSuite, where: Mapping[str, Any], cameras: tuple[str, ...]) -> LiberoEnv:
+    probed = replace(suite, name=where["suite"], scenes="reference", scene_seed=0, settle_steps=10)
+    env = LiberoEnv(probed, cameras, locate(BENCHMARK).path)
+    env.reset(options={"task": where["task"], "trial": where["trial"]})
+    return env

@@ -1,0 +1,185 @@
+"""LIBERO's environment: hf-libero's own problems and success checks, driven by the engine it shares with robosuite's tasks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import AssetError
+from ..base import StageClock, StepOutcome, Task, VlaEnv
+from ..robosuite.engine import Engine
+from ._upstream import problem_class
+from .init_states import load_init_states
+from .scenes import ReferenceScenes, independent_scene
+from .tasks import TaskFiles, task_files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..base import EnvState, Float32Array, Float64Array, Image
+    from .suite import LiberoSuite
+
+# Of the reference protocol (run_libero_eval.py, libero_utils.get_libero_dummy_action): no motion, gripper open.
+SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+# Of hf-libero (libero/libero/envs/env_wrapper.py, ControlEnv): its defaults, which no evaluation changes.
+CONTROLLER = "OSC_POSE"
+CONTROL_HZ = 20
+
+CAMERAS = {"primary": "agentview", "wrist": "robot0_eye_in_hand"}
+
+# Compiled models a worker keeps, the last used ones.
+MODELS_KEPT = 4
+
+
+class _World:
+    """One task: its compiled model, its initial states and its scenes.
+
+    Args:
+        files: The task's files.
+        assets: Folder of LIBERO's assets.
+        clock: Receives the times of the stages.
+    """
+
+    def __init__(self, files: TaskFiles, assets: Path, clock: StageClock) -> None:
+        self._clock = clock
+        self.engine = Engine(
+            problem_class(files.bddl, assets), _problem_arguments(files.bddl), clock, generator=np.random.RandomState(0)
+        )
+        env = self.engine.env
+        self.scenes = ReferenceScenes(self.engine)
+        self.engine.track(
+            visual_sites=[site for name in env.visualization_sites_list for site in _lights(env.get_object(name))],
+            bodies=[fixture.root_body for fixture in env.fixtures],
+        )
+        self._init_states = load_init_states(files.init_states)
+        width = 1 + self.engine.model.nq + self.engine.model.nv
+        if self._init_states.shape[1] != width:
+            raise AssetError(
+                f"{files.init_states} holds {self._init_states.shape[1]} values per initial state instead of {width}: it belongs "
+                "to another task. Put hf-libero's own file back: vla-eval install libero --force"
+            )
+
+    def begin(self, suite: LiberoSuite, task: str, trial: int, seed: int) -> None:
+        """Draw the scene of an episode and put its objects and the arm where its initial state says."""
+        import mujoco
+
+        engine, env = self.engine, self.engine.env
+        scene_seed = seed if suite.scene_seed is None else suite.scene_seed
+        with self._clock("reset"):
+            if suite.scenes == "reference":
+                scene = self.scenes.scene(scene_seed, trial)
+            else:
+                scene = independent_scene(suite.name, task, trial, scene_seed)
+            env.object_property_initializers = self.scenes.initializers(scene)
+        engine.reset(scene.generator)
+        with self._clock("reset"):
+            # As ControlEnv.set_init_state: the fixtures stay where the reset put them.
+            engine.set_state(self._init_states[trial])
+            mujoco.mj_forward(engine.model, engine.data)
+            self.check_success()
+            engine.observe()
+
+    def check_success(self) -> bool:
+        """Whether the goal holds; lights up what is switched on."""
+        success = bool(self.engine.env._check_success())
+        self.engine.env._post_process()
+        return success
+
+
+class LiberoEnv(VlaEnv):
+    """Runs any task of a LIBERO suite.
+
+    Args:
+        suite: The suite and its protocol.
+        cameras: Cameras whose images are part of an observation.
+        assets: Folder with LIBERO's ``scenes``, ``articulated_objects``, ...
+    """
+
+    def __init__(self, suite: LiberoSuite, cameras: Sequence[str], assets: Path) -> None:
+        super().__init__(suite, cameras)
+        self._suite, self._assets = suite, assets
+        self._worlds: OrderedDict[str, _World] = OrderedDict()
+
+    def _begin(self, task: Task, trial: int, seed: int) -> None:
+        self._world = self._world_of(task)
+        self._instruction = task.instruction
+        self._world.begin(self._suite, task.name, trial, seed)
+        for _ in range(self._suite.settle_steps):
+            self._advance(SETTLE_ACTION)
+
+    def _advance(self, action: NDArray[np.floating[Any]]) -> StepOutcome:
+        self._world.engine.step(action)
+        success = self._world.check_success()
+        return StepOutcome(success, "success" if success else None)
+
+    def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
+        return self._world.engine.draw(render_state, CAMERAS.get(camera, camera), height, width)
+
+    def render_state(self) -> Float64Array:
+        return self._world.engine.render_state
+
+    def physics_state(self) -> Float64Array:
+        return self._world.engine.physics_state()
+
+    def _state_vector(self) -> Float32Array:
+        return self._world.engine.proprioception.vector()
+
+    @property
+    def instruction(self) -> str:
+        return self._instruction
+
+    def privileged_state(self) -> dict[str, Float64Array]:
+        """``NAME_pos`` [3] (m) and ``NAME_quat_wxyz`` [4] of every object and fixture of the task, in the world frame."""
+        engine = self._world.engine
+        facts: dict[str, Float64Array] = {}
+        for name, body in engine.env.obj_body_id.items():
+            facts |= {f"{name}_pos": engine.data.xpos[body].copy(), f"{name}_quat_wxyz": engine.data.xquat[body].copy()}
+        return facts
+
+    def _save(self) -> EnvState:
+        return self._world.engine.save()
+
+    def _load(self, state: EnvState) -> None:
+        self._world.engine.load(state)
+
+    def bare_physics(self, steps: int) -> None:
+        self._world.engine.bare_physics(steps)
+
+    def close(self) -> None:
+        while self._worlds:
+            self._worlds.popitem()[1].engine.close()
+
+    def _world_of(self, task: Task) -> _World:
+        if task.name in self._worlds:
+            self._worlds.move_to_end(task.name)
+            return self._worlds[task.name]
+        while len(self._worlds) >= MODELS_KEPT:
+            self._worlds.popitem(last=False)[1].engine.close()
+        world = _World(task_files(self._suite.name, task.name), self._assets, self.clock)
+        if self.observation_cameras:
+            with self.clock("construction"):
+                world.engine.prepare_renderer()
+        self._worlds[task.name] = world
+        return world
+
+
+def _problem_arguments(bddl: Path) -> dict[str, Any]:
+    from robosuite import load_controller_config
+
+    return {
+        "bddl_file_name": str(bddl),
+        "robots": ["Panda"],
+        "controller_configs": load_controller_config(default_controller=CONTROLLER),
+        "gripper_types": "default",
+        "initialization_noise": None,
+        "control_freq": CONTROL_HZ,
+    }
+
+
+def _lights(thing: Any) -> list[str]:
+    """Sites of a fixture or object that are shown or hidden as it is switched on or off."""
+    return [site for site, _ in thing.object_properties["vis_site_names"].values()]

@@ -1,0 +1,150 @@
+"""The suites of LIBERO and the protocol of their reference evaluation.
+
+Protocol: openvla/experiments/robot/libero/run_libero_eval.py (its numbers are in conf/suite/), which OpenVLA-OFT and openpi follow:
+50 initial states per task, 10 settle steps with the gripper open, then at most so many steps; success ends the episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ..._registry import unknown_name
+from ...errors import ConfigError, DependencyError
+from ..assets import locate
+from ..base import ActionSpec, Check, StateField, StateSpec, StockEpisode, Suite, Task
+from ..packages import installed_version, package_states
+from ..rendering_probe import check_offscreen_gl
+from .tasks import TRIALS, package_folder, suite_tasks
+
+if TYPE_CHECKING:
+    from ..base import Float32Array
+    from .env import LiberoEnv
+
+Scenes = Literal["reference", "independent"]
+
+BENCHMARK = "libero"
+CONTROL_HZ = 20
+PACKAGES = ("hf-libero", "bddl", "robosuite", "mujoco", "numpy", "numba", "scipy")  # what results depend on
+
+ACTION_SPEC = ActionSpec(
+    names=("x", "y", "z", "axis_angle_x", "axis_angle_y", "axis_angle_z", "gripper"),
+    low=(-1.0,) * 7,
+    high=(1.0,) * 7,
+    mode="delta",
+    frame="world",
+    rotation="axis_angle",
+    unit="controller",
+    gripper_open=-1.0,
+    gripper_closed=1.0,
+    control_hz=CONTROL_HZ,
+)
+
+STATE_SPEC = StateSpec(
+    (
+        StateField("eef_pos", 3, "position between the fingertips, m, world"),
+        StateField("eef_axis_angle", 3, "orientation of the hand, axis times angle, rad, world"),
+        StateField("gripper_qpos", 2, "left and right finger, m: (0, 0) closed, (0.04, -0.04) open"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class LiberoSuite(Suite):
+    """One of LIBERO's suites; `name` says which.
+
+    Attributes:
+        horizon: Policy steps after which an episode is truncated; settle steps are not counted.
+        settle_steps: Steps with the gripper open before the policy takes over: objects fall into place.
+        scenes: Where the fixtures stand. ``reference``: trial k has the scene that the reference protocol's k-th episode of the
+            task has. ``independent``: each trial has a scene of its own that depends on nothing else.
+        scene_seed: Seeds the scenes: 0 in OpenVLA and OpenVLA-OFT, 7 in openpi. None for the episode's own seed.
+        image_size: Height and width of both cameras' images, pixels.
+        mujoco_version: The only version that this suite runs on: others move objects and darken images.
+    """
+
+    horizon: int = 300
+    settle_steps: int = 10
+    scenes: Scenes = "reference"
+    scene_seed: int | None = 0
+    image_size: int = 256
+    mujoco_version: str = "3.3.2"
+
+    def __post_init__(self) -> None:
+        suite_tasks(self.name)
+        if self.scenes not in get_args(Scenes):
+            raise unknown_name("suite.scenes", str(self.scenes), get_args(Scenes))
+        for setting, least in {"horizon": 1, "settle_steps": 0, "image_size": 1}.items():
+            if getattr(self, setting) < least:
+                raise ConfigError(f"suite.{setting} must be at least {least}; got {getattr(self, setting)}.")
+        if self.scene_seed is not None and not 0 <= self.scene_seed < 2**32:
+            raise ConfigError(f"suite.scene_seed must be null or 0..2**32 - 1, as numpy's seeds are; got {self.scene_seed}.")
+
+    @property
+    def camera_sizes(self) -> dict[str, tuple[int, int]]:
+        return dict.fromkeys(("primary", "wrist"), (self.image_size, self.image_size))
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        return ACTION_SPEC
+
+    @property
+    def state_spec(self) -> StateSpec:
+        return STATE_SPEC
+
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(Task(name, sentence, TRIALS, self.horizon) for name, sentence in suite_tasks(self.name).items())
+
+    def make_env(self, cameras: Sequence[str]) -> LiberoEnv:
+        self._check_versions()
+        assets = locate(BENCHMARK).path
+        from .env import LiberoEnv
+
+        return LiberoEnv(self, cameras, assets)
+
+    def check_ready(self) -> None:
+        self._check_versions()
+        package_folder()
+        locate(BENCHMARK)
+        check_offscreen_gl()
+
+    def provenance(self) -> dict[str, Any]:
+        gl = check_offscreen_gl()
+        return {
+            "packages": {name: installed_version(name) for name in PACKAGES},
+            "assets": locate(BENCHMARK).provenance(),
+            "renderer": f"{gl.backend}: {gl.vendor}, {gl.renderer}, {gl.version}",
+        }
+
+    def notices(self) -> list[str]:
+        notice = locate(BENCHMARK).notice
+        return [notice] if notice else []
+
+    def stock_episodes(self, task: str, actions: Sequence[Float32Array]) -> Iterator[StockEpisode]:
+        self._check_versions()
+        from .stock import run_stock
+
+        return run_stock(self, task, actions, locate(BENCHMARK).path)
+
+    def doctor(self) -> Iterator[Check]:
+        from .doctor import checks
+
+        yield from checks(self)
+
+    def _check_versions(self) -> None:
+        """Make sure of the packages; MuJoCo's version is the protocol's, not the installation's, to say.
+
+        Raises:
+            DependencyError: One is missing or of another version.
+        """
+        states = [*package_states(), *package_states(BENCHMARK)]
+        wrong = [state for state in states if not state.ok and state.requirement.name != "mujoco"]
+        if wrong:
+            raise DependencyError(f"LIBERO cannot run here: {', '.join(map(str, wrong))}. Run: vla-eval install libero")
+        installed = installed_version("mujoco")
+        if installed != self.mujoco_version:
+            raise DependencyError(
+                f"{self.name} is defined on MuJoCo {self.mujoco_version}, not on {installed}: versions differ in physics and images. "
+                f"Run: pip install mujoco=={self.mujoco_version} (or set suite.mujoco_version={installed} for a protocol of your own)"
+            )
