@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import sys
-from ctypes.util import find_library
 from typing import Any
 
 SCENE = """
@@ -90,6 +89,16 @@ def egl_devices() -> list[dict[str, Any]]:
     return devices
 
 
+def _load_osmesa() -> None:
+    """Load the library as PyOpenGL will, which itself goes on without it and fails later with an unrelated message."""
+    from OpenGL.platform import ctypesloader
+
+    try:
+        ctypesloader.loadLibrary(ctypes.cdll, "OSMesa")
+    except OSError as error:
+        raise ProbeError("the library libOSMesa is missing") from error
+
+
 def draw() -> dict[str, Any]:
     """Draw a red box and name what drew it."""
     import mujoco
@@ -120,8 +129,8 @@ def probe(backend: str) -> dict[str, Any]:
         report["devices"] = egl_devices()
         report["device"] = selected_egl_device(len(report["devices"]))
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(report["device"])
-    if backend == "osmesa" and find_library("OSMesa") is None:
-        raise ProbeError("the library libOSMesa is missing")
+    if backend == "osmesa":
+        _load_osmesa()
     return {**report, **draw()}
 
 
