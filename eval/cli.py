@@ -96,3 +96,7 @@ def _report(console, outcome) -> int:  # type: ignore[no-untyped-def]  # rich an
         what = "interrupted" if outcome.interrupted else "incomplete: some episodes could not be run"
         console.print(f"{what}; to finish it: vla-eval resume={outcome.folder}", style="bold", highlight=False, soft_wrap=True)
     return 130 if outcome.interrupted else 0 if outcome.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""24 real LIBERO episodes come out the same however they are run: the promise a user's number rests on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vlagym.conf import suite_settings
+from vlagym.envs.registry import make_suite
+from vlagym.episode import EpisodeSpec
+from vlagym.errors import VlagymError
+from vlagym.eval import run as run_module
+from vlagym.eval.config import load_config
+from vlagym.eval.events import Subscriber
+from vlagym.eval.plan import plan_episodes
+from vlagym.eval.run import evaluate
+from vlagym.eval.store import RunFolder
+from vlagym.trajectory import load_trajectory
+
+Records = Callable[[Path], list[dict[str, Any]]]
+
+# Two tasks whose fixtures move from reset to reset, one of them with growing property initialisers, and one whose fixtures stay.
+SETTINGS = (
+    "suite=[libero_goal,libero_spatial,libero_object]",
+    "policy=random",
+    "policy.chunk=8",
+    "tasks=[0]",
+    "episodes_per_task=8",
+)
+CHEAP = ("video=none", "suite.horizon=40")
+EPISODES = 24
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libero() -> None:
+    try:
+        make_suite(suite_settings("libero_goal")).check_ready()
+    except VlagymError as error:
+        pytest.skip(f"LIBERO cannot run here: {error}")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The episodes one after the other in one worker."""
+    return _evaluate(tmp_path_factory.mktemp("alone") / "run", "workers=1")
+
+
+def test_two_workers(alone: Path, tmp_path: Path, records: Records) -> None:
+    together = _evaluate(tmp_path / "run", "workers=2")
+    assert len(records(alone)) == EPISODES
+    assert records(together) == records(alone)
+    _assert_same_trajectories(together, alone)
+
+
+def test_another_order(alone: Path, tmp_path: Path, records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shuffled(*arguments: Any) -> list[EpisodeSpec]:
+        plan = plan_episodes(*arguments)
+        return random.Random(0).sample(plan, len(plan))
+
+    monkeypatch.setattr(run_module, "plan_episodes", shuffled)
+    assert records(_evaluate(tmp_path / "run", "workers=2")) == records(alone)
+
+
+class _KillsAWorker(Subscriber):
+    """Kills a worker in the middle of the third and of the ninth episode."""
+
+    def __init__(self) -> None:
+        self.started = self.killed = 0
+
+    def episode_started(self, spec: EpisodeSpec, worker: int) -> None:
+        self.started += 1
+
+    def chunk_done(self, spec: EpisodeSpec, steps: int) -> None:
+        if self.started >= 3 and self.killed < (1 if self.started < 9 else 2) and steps >= 16:
+            victim = random.Random(self.killed).choice(multiprocessing.active_children())
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGKILL)
+            self.killed += 1
+
+
+def test_two_killed_workers(alone: Path, tmp_path: Path, records: Records) -> None:
+    killer = _KillsAWorker()
+    disturbed = _evaluate(tmp_path / "run", "workers=2", subscriber=killer)
+    assert killer.killed == 2
+    assert sum(result.execution["attempts"] for result in RunFolder(disturbed).results()) == EPISODES + 2
+    assert records(disturbed) == records(alone)
+
+
+def test_the_main_process_killed_and_the_run_resumed(alone: Path, tmp_path: Path, records: Records) -> None:
+    vla_eval = [sys.executable, "-m", "vlagym.eval.cli"]
+    folder = tmp_path / "run"
+    process = subprocess.Popen([*vla_eval, *SETTINGS, *CHEAP, f"run_dir={folder}"], stdout=subprocess.DEVNULL)
+    _wait_for_results(folder, 5)
+    process.kill()
+    process.wait()
+    assert len(RunFolder(folder).results()) < EPISODES
+    subprocess.run([*vla_eval, f"resume={folder}"], check=True, stdout=subprocess.DEVNULL)
+    assert records(folder) == records(alone)
+    _assert_same_trajectories(folder, alone)
+
+
+def _evaluate(folder: Path, *overrides: str, subscriber: Subscriber | None = None) -> Path:
+    outcome = evaluate(load_config([*SETTINGS, *CHEAP, f"run_dir={folder}", *overrides]), [subscriber] if subscriber else [])
+    assert outcome.complete
+    return outcome.folder
+
+
+def _assert_same_trajectories(one: Path, other: Path) -> None:
+    files = sorted(path.name for path in (one / "trajectories").glob("*.npz"))
+    assert len(files) == EPISODES
+    for name in files:
+        first, second = (load_trajectory(folder / "trajectories" / name) for folder in (one, other))
+        for key in ("actions", "render_states", "physics_states"):
+            np.testing.assert_array_equal(first[key], second[key])  # type: ignore[literal-required]
+
+
+def _wait_for_results(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        file = folder / "episodes.jsonl"
+        if file.exists() and len(file.read_text().splitlines()) >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{folder} has no {count} results after 240 s")
