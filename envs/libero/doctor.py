@@ -1,7 +1,7 @@
 """What a machine must do for LIBERO's numbers to mean what they mean elsewhere: settle and draw as the protocol's MuJoCo does.
 
 Both probes answer to differences known from public score reports. MuJoCo 3.4.0 and later let the bowl of libero_spatial's task 5
-slide off its ramekin while it settles (measured with 3.5.0: 35 mm), and 3.3.3 and later darken the floor of libero_object by a third
+slide off its ramekin while it settles (measured with 3.5.0: 35 mm); 3.3.3 and later darken the floor of libero_object by a third
 (measured with 3.3.7 and 3.5.0). What is expected is in golden.json, recorded with MuJoCo 3.3.2.
 """
 

@@ -145,6 +145,6 @@ class LiberoSuite(Suite):
         installed = installed_version("mujoco")
         if installed != self.mujoco_version:
             raise DependencyError(
-                f"{self.name} is defined on MuJoCo {self.mujoco_version}, not on {installed}: versions differ in physics and images. "
-                f"Run: pip install mujoco=={self.mujoco_version} (or set suite.mujoco_version={installed} for a protocol of your own)"
+                f"{self.name} is defined on MuJoCo {self.mujoco_version}, not {installed}: versions differ in physics and images. "
+                f"Run: pip install mujoco=={self.mujoco_version} (or set suite.mujoco_version={installed} for your own protocol)"
             )
