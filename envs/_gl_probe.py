@@ -93,10 +93,8 @@ def _load_osmesa() -> None:
     """Load the library as PyOpenGL will, which itself goes on without it and fails later with an unrelated message."""
     from OpenGL.platform import ctypesloader
 
-    try:
-        ctypesloader.loadLibrary(ctypes.cdll, "OSMesa")
-    except OSError as error:
-        raise ProbeError("the library libOSMesa is missing") from error
+    if ctypesloader.loadLibrary(ctypes.cdll, "OSMesa") is None:
+        raise ProbeError("the library libOSMesa is missing")
 
 
 def draw() -> dict[str, Any]:

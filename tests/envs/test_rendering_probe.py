@@ -85,6 +85,15 @@ def test_a_probe_that_cannot_even_start_says_why(egl, monkeypatch, tmp_path):
         check_offscreen_gl("egl")
 
 
+def test_osmesa_either_draws_or_is_named_as_missing():
+    try:
+        found = check_offscreen_gl("osmesa")
+    except DependencyError as error:
+        assert "libOSMesa is missing" in str(error) and "libosmesa6" in str(error)
+    else:
+        assert found.backend == "osmesa" and found.device is None and "Mesa" in found.version
+
+
 def test_devices_read_well():
     assert str(EglDevice(0, "llvmpipe", software=True, cuda_index=None, device_file=None)) == "0: llvmpipe (CPU)"
     assert str(EglDevice(1, "", software=False, cuda_index=3, device_file=None)) == "1: (CUDA 3)"
