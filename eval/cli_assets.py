@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     """Run ``vla-eval assets ARGV``.
 
     Returns:
-        0, or 1 if a set named on the command line is not in order.
+        0, 1 if a set named on the command line is not in order, or 130 if interrupted.
 
     Raises:
         ConfigError: No such set.
@@ -49,9 +49,11 @@ def main(argv: list[str]) -> int:
     names = args.names
     for name in names:
         load_manifest(name)
-    if args.command == "fetch":
-        return _fetch(console, names, args.force)
-    return _verify(console, names)
+    try:
+        return _fetch(console, names, args.force) if args.command == "fetch" else _verify(console, names)
+    except KeyboardInterrupt:
+        console.print("interrupted; what has been downloaded is kept, run the command again to go on from there")
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from vlagym.envs import assets
 from vlagym.envs.assets import archive as archive_module
 from vlagym.envs.assets import download as download_module
@@ -616,6 +617,23 @@ def test_the_command_line_lists_fetches_and_verifies(mirror, capsys):
     assert state() == "unusable"
     with pytest.raises(VlagymError, match="unknown asset set"):
         cli(["fetch", "tou"])
+
+
+def test_an_interrupted_fetch_ends_without_traceback_and_goes_on_later(server, monkeypatch, capsys):
+    def interrupt(*values: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download_module, "chunks", lambda stream: iter(lambda: stream.read(1000), b""))
+    arrived = iter(range(100))
+    write = download_module._write
+    monkeypatch.setattr(download_module, "_write", lambda *a: write(*a) if next(arrived) < 50 else interrupt())
+    assert cli(["fetch", "toy"]) == 130
+    assert "run the command again" in capsys.readouterr().out
+    assert left_in(assets.assets_dir()) == [f"{ARCHIVE}.part", f"{ARCHIVE}.validator"]
+    monkeypatch.setattr(download_module, "_write", write)
+    server.log.clear()
+    assert content_of(assets.fetch("toy")) == FILES
+    assert server.log == ["bytes=50000-"]
 
 
 # --- manifests -------------------------------------------------------------------------------------------------------------------
