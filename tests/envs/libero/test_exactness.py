@@ -1,0 +1,121 @@
+"""Any trial, in any order, is bit for bit the episode that the reference loop reaches by running all trials before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from vlagym.envs.assets import locate
+from vlagym.envs.libero._upstream import import_libero
+from vlagym.envs.libero.init_states import load_init_states
+from vlagym.envs.libero.tasks import task_files
+
+SETTLE_STEPS = 10
+SETTLE_ACTION = [0, 0, 0, 0, 0, 0, -1]
+CHUNK = 8
+
+# Tasks with growing property initialisers: an object in an open drawer; a stove that is on, so its burner glows.
+CI_TASKS = [("libero_spatial", 4), ("libero_10", 8)]
+ALL_TASKS = [
+    ("libero_spatial", 0),
+    ("libero_spatial", 4),  # grows
+    ("libero_spatial", 5),
+    ("libero_object", 0),
+    ("libero_object", 7),
+    ("libero_goal", 0),
+    ("libero_goal", 7),
+    ("libero_10", 3),  # grows
+    ("libero_10", 4),
+    ("libero_10", 8),  # grows
+    ("libero_90", 0),
+    ("libero_90", 8),
+    ("libero_90", 44),
+    ("libero_90", 75),
+]
+
+
+def actions_of(trial: int, steps: int) -> np.ndarray:
+    return np.random.default_rng([7, trial]).uniform(-1, 1, (steps, 7))
+
+
+def moment(obs: dict) -> dict[str, np.ndarray]:
+    state = np.concatenate([obs["robot0_eef_pos"], obs["robot0_gripper_qpos"]])
+    return {"primary": obs["agentview_image"], "wrist": obs["robot0_eye_in_hand_image"], "state": state}
+
+
+def play_reference_loop(suite: str, task: str, steps_of_trial: dict[int, int]) -> dict[int, list[dict]]:
+    """The loop of run_libero_eval.py over all trials up to the last one asked for; what each of those came to, step by step."""
+    files = task_files(suite, task)
+    env = import_libero(locate("libero").path).OffScreenRenderEnv(
+        bddl_file_name=str(files.bddl), camera_heights=256, camera_widths=256
+    )
+    outside = np.random.get_state()
+    env.seed(0)
+    init_states = load_init_states(files.init_states)
+    played = {}
+    for trial in range(max(steps_of_trial) + 1):
+        env.env.reset()
+        obs = env.set_init_state(init_states[trial])
+        if trial not in steps_of_trial:
+            continue
+        for _ in range(SETTLE_STEPS):
+            obs, *_ = env.step(SETTLE_ACTION)
+        moments = [moment(obs)]
+        for action in actions_of(trial, steps_of_trial[trial]):
+            obs, _, done, _ = env.step(action)
+            moments.append({**moment(obs), "done": done, "qpos": env.sim.data.qpos.copy(), "qvel": env.sim.data.qvel.copy()})
+        played[trial] = moments
+    np.random.set_state(outside)
+    env.close()
+    return played
+
+
+def assert_same_picture(ours: dict, stock: dict) -> None:
+    for camera in ("primary", "wrist"):
+        np.testing.assert_array_equal(ours["images"][camera], stock[camera][::-1])
+    np.testing.assert_array_equal(ours["state"][[0, 1, 2, 6, 7]], stock["state"].astype(np.float32))
+
+
+def assert_same_physics(env, stock: dict) -> None:
+    expected = np.concatenate([stock["qpos"], stock["qvel"]])
+    np.testing.assert_array_equal(env.physics_state()[1 : 1 + len(expected)], expected)
+
+
+def assert_same_by_single_steps(env, task: int, trial: int, stock: list[dict]) -> None:
+    observation, _ = env.reset(options={"task": task, "trial": trial})
+    assert_same_picture(observation, stock[0])
+    for action, expected in zip(actions_of(trial, len(stock) - 1), stock[1:], strict=True):
+        observation, _, terminated, _, _ = env.step(action)
+        assert_same_physics(env, expected)
+        assert_same_picture(observation, expected)
+        assert terminated == expected["done"]
+
+
+def assert_same_by_chunks(env, task: int, trial: int, stock: list[dict]) -> None:
+    env.reset(options={"task": task, "trial": trial})
+    actions = actions_of(trial, len(stock) - 1)
+    for start in range(0, len(actions), CHUNK):
+        expected = iter(stock[1 + start :])
+        chunk = env.step_chunk(actions[start : start + CHUNK], on_step=lambda moments=expected: assert_same_physics(env, next(moments)))
+        assert_same_picture(chunk.observation, stock[start + chunk.executed])
+
+
+@pytest.mark.parametrize(("name", "task"), CI_TASKS)
+def test_a_late_trial_and_then_the_first_are_those_of_the_reference_loop(libero, name, task):
+    suite = libero(name)
+    stock = play_reference_loop(name, suite.tasks()[task].name, {0: 16, 3: 8})
+    env = suite.make_env(suite.cameras)
+    assert_same_by_single_steps(env, task, 3, stock[3])
+    assert_same_by_chunks(env, task, 0, stock[0])
+    env.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task"), ALL_TASKS)
+def test_trials_0_to_3_are_those_of_the_reference_loop_for_60_steps(libero, name, task):
+    suite = libero(name)
+    stock = play_reference_loop(name, suite.tasks()[task].name, dict.fromkeys(range(4), 60))
+    env = suite.make_env(suite.cameras)
+    for trial in (2, 0, 3, 1):
+        assert_same_by_single_steps(env, task, trial, stock[trial])
+        assert_same_by_chunks(env, task, trial, stock[trial])
+    env.close()
