@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vlagym.envs.libero.init_states import load_init_states
 from vlagym.errors import AssetError
 
