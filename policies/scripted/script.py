@@ -25,6 +25,7 @@ METRES_PER_UNIT, RADIANS_PER_UNIT = 0.05, 0.5
 # The controller lags behind its goals, so more is asked for than is left to go, reckoned from where the arm would come to rest.
 POSITION_GAIN, ROTATION_GAIN = 4.0, 2.0
 COASTING_S = 0.04
+FASTEST_TURN = 0.6  # of an action's range; turning faster, the hand is dragged off its way
 IN_HAND_M = 0.05
 FINGERS_STILL_M_S = 0.02
 PATIENCE_STEPS = 60
@@ -128,7 +129,7 @@ class Phase:
         """The action float32[7] that takes the gripper towards the goal."""
         metres, radians = scene.way_to(self.goal(scene))
         move = np.clip(POSITION_GAIN / METRES_PER_UNIT * metres, -1.0, 1.0)
-        turn = np.clip(ROTATION_GAIN / RADIANS_PER_UNIT * radians, -1.0, 1.0)
+        turn = np.clip(ROTATION_GAIN / RADIANS_PER_UNIT * radians, -FASTEST_TURN, FASTEST_TURN)
         return np.concatenate([move, turn, [self.gripper]]).astype(np.float32)
 
 
