@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from vlagym.conf import suite_settings
 from vlagym.envs.libero.suite import LiberoSuite
 from vlagym.envs.registry import make_suite

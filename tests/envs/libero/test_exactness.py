@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vlagym.envs.assets import locate
 from vlagym.envs.libero._upstream import import_libero
 from vlagym.envs.libero.init_states import load_init_states
@@ -95,9 +96,11 @@ def assert_same_by_chunks(env, task: int, trial: int, stock: list[dict]) -> None
     actions = actions_of(trial, len(stock) - 1)
     for start in range(0, len(actions), CHUNK):
         expected = iter(stock[1 + start :])
-        chunk = env.step_chunk(
-            actions[start : start + CHUNK], on_step=lambda moments=expected: assert_same_physics(env, next(moments))
-        )
+
+        def check(expected=expected) -> None:
+            assert_same_physics(env, next(expected))
+
+        chunk = env.step_chunk(actions[start : start + CHUNK], on_step=check)
         assert_same_picture(chunk.observation, stock[start + chunk.executed])
 
 
