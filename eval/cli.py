@@ -14,6 +14,7 @@ _COMMANDS = {
     "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
     "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
+    "table": ("vlagym.eval.cli_table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
 }
 
 _HELP = """\
@@ -83,9 +84,11 @@ def _run(overrides: Sequence[str]) -> int:
 
 
 def _report(console, outcome) -> int:  # type: ignore[no-untyped-def]  # rich and pandas are imported late
-    from .tables import rich_table
+    from .tables import as_rich, chain_sheet, success_sheet
 
-    console.print(rich_table(outcome.table))
+    console.print(as_rich(success_sheet(outcome.table)))
+    if len(outcome.chains):
+        console.print(as_rich(chain_sheet(outcome.chains)))
     for notice in outcome.notices:
         console.print(f"[yellow]Note:[/] {notice}", highlight=False)
     videos = outcome.folder / "videos"

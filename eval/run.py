@@ -23,7 +23,7 @@ from .provenance import environment, leg_header, merged_notices
 from .rollout import RecordSettings
 from .runner import Runner
 from .store import RunFolder, Store
-from .tables import success_table, write_summary
+from .tables import chain_table, success_table, write_summary
 from .workers import default_worker_count, worker_settings
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Outcome:
     Attributes:
         folder: The run's folder.
         table: `vlagym.eval.tables.success_table` of all results so far.
+        chains: `vlagym.eval.tables.chain_table` of them; empty where no episode is a chain.
         notices: Sentences every output must carry.
         complete: Whether every planned episode has a result that is not an error.
         interrupted: Whether it was stopped by Ctrl-C or SIGTERM.
@@ -44,6 +45,7 @@ class Outcome:
 
     folder: Path
     table: pd.DataFrame
+    chains: pd.DataFrame
     notices: list[str]
     complete: bool
     interrupted: bool
@@ -141,7 +143,7 @@ class _Evaluation:
             self._finish(collected, everyone, interrupted)
         table = success_table(collected.results, self.plan)
         complete = sum(result.error is None for result in collected.results) == len(self.plan)
-        return Outcome(self.folder.path, table, merged_notices(self.header), complete, interrupted)
+        return Outcome(self.folder.path, table, self._chains(collected), merged_notices(self.header), complete, interrupted)
 
     def _run_leg(
         self, suite: Suite, leg: Leg, policy: Policy, episodes: list[tuple[int, EpisodeSpec]], subscribers: Sequence[Subscriber]
@@ -207,7 +209,11 @@ class _Evaluation:
         assert self.folder is not None
         for subscriber in subscribers:
             subscriber.run_ended(interrupted)
-        write_summary(self.folder.path, success_table(collected.results, self.plan), merged_notices(self.header))
+        table = success_table(collected.results, self.plan)
+        write_summary(self.folder.path, table, merged_notices(self.header), self._chains(collected))
+
+    def _chains(self, collected: _Results) -> pd.DataFrame:
+        return chain_table(collected.results, {suite.name: max(t.chain for t in suite.tasks()) for suite in self.suites})
 
 
 class _Results(Subscriber):

@@ -87,8 +87,8 @@ def mean_interval(
     return Rate(estimate, _limit(sample, estimate, z, +1.0), _limit(sample, estimate, z, -1.0))
 
 
-def mean_exact(strata: Sequence[ArrayLike], confidence: float = 0.95) -> Rate:
-    """Mean over strata of equal weight with an interval after Clopper and Pearson, never narrower than it has to be.
+def mean_exact(strata: Sequence[ArrayLike], weights: Sequence[float] | None = None, confidence: float = 0.95) -> Rate:
+    """Weighted mean over strata with an interval after Clopper and Pearson, never narrower than it has to be.
 
     Values within [0, 1], and proportions that differ between strata, vary less than as many independent episodes of the average
     rate would (Hoeffding 1956), so the interval errs on the wide side.
@@ -96,13 +96,14 @@ def mean_exact(strata: Sequence[ArrayLike], confidence: float = 0.95) -> Rate:
     values = [np.asarray(stratum, np.float64) for stratum in strata]
     if not values or any(v.size == 0 for v in values):
         return Rate(math.nan, math.nan, math.nan)
-    estimate = float(np.mean([v.mean() for v in values]))
-    # Strata of unequal size: as many observations as give the variance that the smallest ones dictate.
-    effective = len(values) ** 2 / sum(1 / v.size for v in values)
+    weight = [1 / len(values)] * len(values) if weights is None else weights
+    estimate = float(sum(w * v.mean() for w, v in zip(weight, values, strict=True)))
+    # As many observations as would give the average the variance that the strata's own numbers give it.
+    effective = 1 / sum(w**2 / v.size for w, v in zip(weight, values, strict=True))
     tail = (1 - confidence) / 2
     hits = estimate * effective
-    low = float(beta.ppf(tail, hits, effective - hits + 1)) if estimate > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, effective - hits)) if estimate < 1 else 1.0
+    low = float(beta.ppf(tail, hits, effective - hits + 1)) if hits > _ZERO else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, effective - hits)) if effective - hits > _ZERO * effective else 1.0
     return Rate(estimate, low, high)
 
 

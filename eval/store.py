@@ -105,7 +105,7 @@ class RunFolder:
         for number, line in enumerate(complete, 1):
             try:
                 results.append(EpisodeResult.from_json(json.loads(line)))
-            except ValueError as error:
+            except (ValueError, TypeError, RunError) as error:
                 raise RunError(f"{self.episodes_file}, line {number} is damaged: {error}.") from error
         return results
 

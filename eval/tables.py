@@ -1,64 +1,152 @@
-"""Success tables: per task and per suite, every rate with its interval, errors apart from failures."""
+"""Success tables: per task and per suite, every rate with its interval, errors apart from failures; chains by how far they got.
+
+A trial is one observation, whatever the number of seeds it was run with, and a suite's average is the mean over its tasks, with the
+tasks as strata (see `vlagym.eval.stats`). Every table is a pandas DataFrame and can be shown as text, Markdown or LaTeX.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..episode import EpisodeResult, EpisodeSpec
-from .stats import success_rate
+from .stats import IntervalMethod, Rate, mean_exact, mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table as RichTable
 
 AVERAGE = "average"
+ALL_SUITES = "all suites"
+AVERAGE_LENGTH = "average length"
+
+_ByTask = dict[tuple[str, str], list[EpisodeResult]]
+_RateFunction = Callable[[Sequence[Sequence[float]], Sequence[float] | None], Rate]
 
 
-def success_table(results: Sequence[EpisodeResult], planned: Sequence[EpisodeSpec]) -> pd.DataFrame:
-    """One row per task in the plan's order and one ``average`` row per suite.
+def success_table(
+    results: Iterable[EpisodeResult],
+    planned: Sequence[EpisodeSpec],
+    confidence: float = 0.95,
+    interval: IntervalMethod = "wilson",
+) -> pd.DataFrame:
+    """One row per task in the plan's order, one ``average`` row per suite and, for several suites, one over all of them.
 
-    Columns: suite, task, planned (episodes in the plan), episodes (that ran), successes, errors, success_rate with its 95 % Wilson
-    interval (low, high; fractions) and mean_steps of the successful episodes. A suite's average is over its episodes.
+    Columns: suite, task, planned (episodes in the plan), episodes (that ran), successes, errors, success_rate with its interval
+    (low, high; fractions) and mean_steps of the successful episodes. An average is the mean over tasks (over suites), each counting
+    the same; tasks of which nothing ran are left out of it.
     """
     import pandas as pd
 
-    rows = []
+    by_task = _group(results)
+    counts = Counter((spec.suite, spec.task) for spec in planned)
+    rate = _rate_function(confidence, interval)
+    rows, averages = [], []
     for suite in dict.fromkeys(spec.suite for spec in planned):
-        tasks = list(dict.fromkeys(spec.task for spec in planned if spec.suite == suite))
-        for task in tasks:
-            count = sum(spec.suite == suite and spec.task == task for spec in planned)
-            rows.append(_row(suite, task, count, [r for r in results if r.spec.suite == suite and r.spec.task == task]))
-        count = sum(spec.suite == suite for spec in planned)
-        rows.append(_row(suite, AVERAGE, count, [r for r in results if r.spec.suite == suite]))
+        tasks = [key for key in counts if key[0] == suite]
+        rows += [_row(*key, counts[key], by_task[key], rate([_trial_means(by_task[key], _success)], None)) for key in tasks]
+        strata = [means for key in tasks if (means := _trial_means(by_task[key], _success))]
+        averages.append((suite, tasks, strata))
+        rows.append(_average_row(suite, counts, by_task, tasks, rate(strata, None)))
+    if len(averages) > 1:
+        ran = [strata for _, _, strata in averages if strata]
+        weights = [1 / (len(ran) * len(strata)) for strata in ran for _ in strata]
+        overall = rate([stratum for strata in ran for stratum in strata], weights)
+        rows.append(_average_row(ALL_SUITES, counts, by_task, [key for _, tasks, _ in averages for key in tasks], overall))
     return pd.DataFrame(rows)
 
 
-def to_markdown(table: pd.DataFrame, notices: Sequence[str] = ()) -> str:
-    """The table as Markdown with percentages, notices below it."""
-    lines = ["| suite | task | success | 95 % interval | successes / episodes | errors |", "|---|---|---:|---:|---:|---:|"]
-    for row in table.to_dict("records"):
-        cells = formatted_row(row)
-        strong = "**" if row["task"] == AVERAGE else ""
-        lines.append("| " + " | ".join(f"{strong}{cell}{strong}" for cell in cells) + " |")
-    return "\n".join([*lines, *(f"\n> {notice}" for notice in notices)]) + "\n"
+def chain_table(
+    results: Iterable[EpisodeResult],
+    lengths: Mapping[str, int],
+    confidence: float = 0.95,
+    interval: IntervalMethod = "wilson",
+) -> pd.DataFrame:
+    """How far chains of subtasks got: one row per suite and number of subtasks done in a row, and one for the average length.
+
+    Args:
+        results: Episodes of any suites.
+        lengths: Suite -> subtasks in a chain (`Task.chain`); suites whose episodes ask for one thing only are left out.
+        confidence: Coverage of the intervals.
+        interval: How they are computed; the average length always has a score interval.
+
+    Returns:
+        Columns suite, in_a_row (``1`` ... or ``average length``), chains (that ran), value (fraction, or subtasks), low, high.
+    """
+    import pandas as pd
+
+    by_task = _group(results)
+    rate = _rate_function(confidence, interval)
+    rows = []
+    for suite, length in lengths.items():
+        if length < 2:
+            continue
+        tasks = [episodes for key, episodes in by_task.items() if key[0] == suite]
+        ran = [episodes for episodes in tasks if any(r.error is None for r in episodes)]
+        chains = sum(r.error is None for episodes in ran for r in episodes)
+        for number in range(1, length + 1):
+            reached = rate([_trial_means(episodes, partial(_reached, number)) for episodes in ran], None)
+            rows.append((suite, str(number), chains, *reached))
+        average = mean_interval([_trial_means(episodes, links_done) for episodes in ran], None, (0.0, length), confidence)
+        rows.append((suite, AVERAGE_LENGTH, chains, *average))
+    return pd.DataFrame(rows, columns=["suite", "in_a_row", "chains", "value", "low", "high"])
 
 
-def rich_table(table: pd.DataFrame) -> RichTable:
-    """The table for a terminal."""
-    from rich.table import Table
-
-    shown = Table("suite", "task")
-    for column in ("success", "95 % interval", "successes / episodes", "errors"):
-        shown.add_column(column, justify="right")
-    for row in table.to_dict("records"):
-        shown.add_row(*formatted_row(row), style="bold" if row["task"] == AVERAGE else "", end_section=row["task"] == AVERAGE)
-    return shown
+def links_done(result: EpisodeResult) -> int:
+    """Subtasks done in a row from the first."""
+    done = 0
+    for subtask in result.subtasks:
+        if not subtask.success:
+            break
+        done += 1
+    return done
 
 
-def formatted_row(row: dict[str, object]) -> list[str]:
-    """Cells as people read them: suite, task, rate, interval, counts, errors."""
+class Sheet(NamedTuple):
+    """A table as people read it.
+
+    Attributes:
+        columns: Headings.
+        left: How many columns are text, aligned left; the others hold numbers.
+        rows: Cells.
+        strong: Indices of the rows that sum others up.
+    """
+
+    columns: list[str]
+    left: int
+    rows: list[list[str]]
+    strong: frozenset[int]
+
+
+def success_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
+    """A `success_table` for people, percentages with one decimal."""
+    records = table.to_dict("records")
+    columns = ["suite", "task", "success", f"{100 * confidence:g} % interval", "successes / episodes", "errors"]
+    strong = frozenset(i for i, row in enumerate(records) if row["task"] == AVERAGE)
+    extra = ["run"] if "run" in table else []
+    return Sheet([*extra, *columns], 2 + len(extra), [[str(row[e]) for e in extra] + formatted_row(row) for row in records], strong)
+
+
+def chain_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
+    """A `chain_table` for people: one row per suite, as CALVIN's papers print it, each value with its interval."""
+    numbers = [n for n in dict.fromkeys(table["in_a_row"]) if n != AVERAGE_LENGTH]
+    numbers.sort(key=int)
+    extra = ["run"] if "run" in table else []
+    rows = []
+    for keys, group in table.groupby([*extra, "suite"], sort=False):
+        cells = {row["in_a_row"]: _chain_cell(row) for row in group.to_dict("records")}
+        chains = str(group["chains"].iloc[0])
+        rows.append([*map(str, keys), chains, *(cells.get(n, "") for n in numbers), cells[AVERAGE_LENGTH]])
+    headings = [f"{n} in a row" if n == "1" else n for n in numbers]
+    columns = [*extra, "suite", "chains", *headings, f"{AVERAGE_LENGTH} ({100 * confidence:g} % interval)"]
+    return Sheet(columns, 1 + len(extra), rows, frozenset())
+
+
+def formatted_row(row: Mapping[str, object]) -> list[str]:
+    """Cells of a success table: suite, task, rate, interval, counts, errors."""
     rate, low, high = (float(str(row[key])) for key in ("success_rate", "low", "high"))
     ran = int(str(row["episodes"])) > 0
     missing = int(str(row["planned"])) - int(str(row["episodes"])) - int(str(row["errors"]))
@@ -72,16 +160,91 @@ def formatted_row(row: dict[str, object]) -> list[str]:
     ]
 
 
-def write_summary(folder: Path, table: pd.DataFrame, notices: Sequence[str]) -> None:
-    """Write summary.csv and summary.md."""
+def as_markdown(sheet: Sheet) -> str:
+    """The sheet as a Markdown table."""
+    lines = ["| " + " | ".join(sheet.columns) + " |"]
+    lines.append("|" + "---|" * sheet.left + "---:|" * (len(sheet.columns) - sheet.left))
+    for index, row in enumerate(sheet.rows):
+        mark = "**" if index in sheet.strong else ""
+        lines.append("| " + " | ".join(f"{mark}{_escape(cell, '|')}{mark}" if cell else "" for cell in row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def as_latex(sheet: Sheet) -> str:
+    """The sheet as a LaTeX table for the booktabs package."""
+    alignment = "l" * sheet.left + "r" * (len(sheet.columns) - sheet.left)
+    lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", " & ".join(map(_latex, sheet.columns)) + r" \\", r"\midrule"]
+    for index, row in enumerate(sheet.rows):
+        cells = [rf"\textbf{{{_latex(cell)}}}" if index in sheet.strong else _latex(cell) for cell in row]
+        lines.append(" & ".join(cells) + r" \\")
+        if index in sheet.strong and index + 1 < len(sheet.rows):
+            lines.append(r"\midrule")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def as_rich(sheet: Sheet) -> RichTable:
+    """The sheet for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table()
+    for number, column in enumerate(sheet.columns):
+        shown.add_column(column, justify="left" if number < sheet.left else "right", overflow="fold")
+    for index, row in enumerate(sheet.rows):
+        strong = index in sheet.strong
+        shown.add_row(*map(Text, row), style="bold" if strong else "", end_section=strong)
+    return shown
+
+
+def to_markdown(table: pd.DataFrame, notices: Sequence[str] = (), chains: pd.DataFrame | None = None) -> str:
+    """Success table, table of chains if there are any, and notices below."""
+    parts = [as_markdown(success_sheet(table))]
+    if chains is not None and len(chains):
+        parts.append(as_markdown(chain_sheet(chains)))
+    return "\n".join([*parts, *(f"> {notice}\n" for notice in notices)])
+
+
+def write_summary(folder: Path, table: pd.DataFrame, notices: Sequence[str], chains: pd.DataFrame) -> None:
+    """Write summary.md, summary.csv and, where episodes are chains, summary_chains.csv."""
     table.to_csv(folder / "summary.csv", index=False)
-    (folder / "summary.md").write_text(to_markdown(table, notices), encoding="utf-8")
+    if len(chains):
+        chains.to_csv(folder / "summary_chains.csv", index=False)
+    (folder / "summary.md").write_text(to_markdown(table, notices, chains), encoding="utf-8")
 
 
-def _row(suite: str, task: str, planned: int, results: Sequence[EpisodeResult]) -> dict[str, object]:
+def _group(results: Iterable[EpisodeResult]) -> _ByTask:
+    by_task: _ByTask = defaultdict(list)
+    for result in results:
+        by_task[result.spec.suite, result.spec.task].append(result)
+    return by_task
+
+
+def _success(result: EpisodeResult) -> bool:
+    return bool(result.success)
+
+
+def _reached(number: int, result: EpisodeResult) -> bool:
+    return links_done(result) >= number
+
+
+def _trial_means(results: Sequence[EpisodeResult], value: Callable[[EpisodeResult], float]) -> list[float]:
+    """One number per trial that ran: the mean over its seeds."""
+    by_trial: dict[int, list[float]] = defaultdict(list)
+    for result in results:
+        if result.error is None:
+            by_trial[result.spec.trial].append(value(result))
+    return [sum(values) / len(values) for values in by_trial.values()]
+
+
+def _rate_function(confidence: float, interval: IntervalMethod) -> _RateFunction:
+    if interval == "exact":
+        return lambda strata, weights: mean_exact(strata, weights, confidence)
+    return lambda strata, weights: mean_interval(strata, weights, confidence=confidence)
+
+
+def _row(suite: str, task: str, planned: int, results: Sequence[EpisodeResult], rate: Rate) -> dict[str, object]:
     ran = [r for r in results if r.error is None]
     solved = [r for r in ran if r.success]
-    rate = success_rate(len(solved), len(ran))
     return {
         "suite": suite,
         "task": task,
@@ -94,3 +257,27 @@ def _row(suite: str, task: str, planned: int, results: Sequence[EpisodeResult]) 
         "high": rate.high,
         "mean_steps": sum(r.steps for r in solved) / len(solved) if solved else float("nan"),
     }
+
+
+def _average_row(
+    suite: str, counts: Mapping[tuple[str, str], int], by_task: _ByTask, tasks: Sequence[tuple[str, str]], rate: Rate
+) -> dict[str, object]:
+    return _row(suite, AVERAGE, sum(counts[key] for key in tasks), [r for key in tasks for r in by_task[key]], rate)
+
+
+def _chain_cell(row: Mapping[str, object]) -> str:
+    value, low, high = (float(str(row[key])) for key in ("value", "low", "high"))
+    if not int(str(row["chains"])):
+        return "-"
+    if row["in_a_row"] == AVERAGE_LENGTH:
+        return f"{value:.2f} ({low:.2f} - {high:.2f})"
+    return f"{100 * value:.1f} % ({100 * low:.1f} - {100 * high:.1f})"
+
+
+def _escape(text: str, characters: str) -> str:
+    return "".join("\\" + c if c in characters else c for c in text)
+
+
+def _latex(text: str) -> str:
+    words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(words.get(c, "\\" + c if c in "_%&#${}" else c) for c in text)

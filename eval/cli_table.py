@@ -1,0 +1,133 @@
+"""``vla-eval table``: the success table of one or several runs as text, Markdown, LaTeX, CSV, Parquet or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError, DependencyError
+from .results import Run, load_run
+from .tables import Sheet, as_latex, as_markdown, as_rich, chain_sheet, success_sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("text", "markdown", "latex", "csv", "json", "parquet")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``vla-eval table ARGV``; returns 0, or 1 if a run is incomplete.
+
+    Raises:
+        RunError: Not a run.
+        ConfigError: A table that the runs do not have, or a format that needs a file.
+        DependencyError: A package the format needs is missing.
+    """
+    arguments = _parser().parse_args(argv)
+    runs = [load_run(path) for path in arguments.runs]
+    confidence = arguments.confidence / 100
+    if not 0 < confidence < 1:
+        raise ConfigError(f"--confidence is a percentage between 0 and 100; got {arguments.confidence:g}.")
+    if arguments.episodes:
+        table, sheet = _together(runs, Run.episodes), None
+    elif arguments.chains:
+        table = _together(runs, lambda run: run.chains(confidence, arguments.interval))
+        if not len(table):
+            raise ConfigError("these runs have no chains of subtasks; leave out --chains.")
+        sheet = chain_sheet(table, confidence)
+    else:
+        table = _together(runs, lambda run: run.table(confidence, arguments.interval))
+        sheet = success_sheet(table, confidence)
+    _write(table, sheet, arguments.format or _format_of(arguments.output), arguments.output)
+    _say_what_to_know(runs)
+    return 0 if all(run.complete for run in runs) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vla-eval table", description="The success table of one or several runs.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--format", choices=FORMATS, help="default: the ending of --output, else text")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of the terminal")
+    parser.add_argument("--confidence", type=float, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")
+    parser.add_argument("--interval", choices=("wilson", "exact"), default="wilson", help="score interval, or Clopper-Pearson")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--chains", action="store_true", help="subtasks done in a row instead of success rates (CALVIN)")
+    which.add_argument("--episodes", action="store_true", help="one row per episode (csv, json or parquet)")
+    return parser
+
+
+def _together(runs: Sequence[Run], table: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
+    """The table of every run, one below the other, with the run's name in front if there are several."""
+    import pandas as pd
+
+    if len(runs) == 1:
+        return table(runs[0])
+    frames = []
+    for run in runs:
+        frame = table(run)
+        frame.insert(0, "run", run.name)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _format_of(output: Path | None) -> str:
+    endings = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "text"}
+    if output is None:
+        return "text"
+    if output.suffix not in endings:
+        raise ConfigError(f"what is {output} to hold? Name a --format, or an ending among {', '.join(endings)}.")
+    return endings[output.suffix]
+
+
+def _write(table: pd.DataFrame, sheet: Sheet | None, form: str, output: Path | None) -> None:
+    if sheet is None and form in ("text", "markdown", "latex"):
+        raise ConfigError("--episodes is a long table: choose --format csv, json or parquet.")
+    if form == "parquet":
+        _write_parquet(table, output)
+        return
+    text = _text(table, sheet, form)
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def _text(table: pd.DataFrame, sheet: Sheet | None, form: str) -> str:
+    if form == "csv":
+        return str(table.to_csv(index=False))
+    if form == "json":
+        return str(table.to_json(orient="records", indent=2)) + "\n"
+    assert sheet is not None
+    if form == "text":
+        from rich.console import Console
+
+        console = Console()
+        with console.capture() as capture:
+            console.print(as_rich(sheet))
+        return capture.get()
+    return as_latex(sheet) if form == "latex" else as_markdown(sheet)
+
+
+def _write_parquet(table: pd.DataFrame, output: Path | None) -> None:
+    if output is None:
+        raise ConfigError("Parquet is not for the terminal: name a file with --output.")
+    try:
+        importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise DependencyError(f"writing Parquet needs pyarrow ({error}): pip install 'vlagym[parquet]'.") from error
+    table.to_parquet(output, index=False)
+
+
+def _say_what_to_know(runs: Sequence[Run]) -> None:
+    """Notices and incompleteness go to stderr, so that the table can be piped."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    for notice in dict.fromkeys(notice for run in runs for notice in run.notices):
+        console.print(f"Note: {notice}")
+    for run in runs:
+        if not run.complete:
+            console.print(f"{run.path} is incomplete: {len(run.missing)} episodes not run, {len(run.errors)} errors.")

@@ -1,0 +1,129 @@
+"""A run read back from its folder: what was planned, what came of it, and on what it ran. Nothing is ever written.
+
+A run can be read anywhere: neither the benchmark's package nor its assets are needed, because the header lists the planned tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..episode import EpisodeResult, EpisodeSpec
+from ..errors import RunError
+from .config import RunConfig
+from .plan import plan_sha256
+from .provenance import merged_notices
+from .stats import IntervalMethod
+from .store import RunFolder
+from .tables import chain_table, links_done, success_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's records, complete or not.
+
+    Attributes:
+        path: Its folder.
+        config: The settings it was started with.
+        header: What it ran on, as run.json has it.
+        plan: All planned episodes, in the order of the plan.
+        results: What is known of them: at most one result per planned episode, in the order of the plan.
+    """
+
+    path: Path
+    config: RunConfig
+    header: dict[str, Any]
+    plan: tuple[EpisodeSpec, ...]
+    results: tuple[EpisodeResult, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.path.resolve().name
+
+    @property
+    def notices(self) -> list[str]:
+        """Sentences that every output about the run must carry."""
+        return merged_notices(self.header)
+
+    @cached_property
+    def by_spec(self) -> dict[EpisodeSpec, EpisodeResult]:
+        """The results by episode."""
+        return {result.spec: result for result in self.results}
+
+    @property
+    def errors(self) -> list[EpisodeResult]:
+        """Episodes that could not be run."""
+        return [result for result in self.results if result.error is not None]
+
+    @property
+    def missing(self) -> list[EpisodeSpec]:
+        """Planned episodes without a result."""
+        return [spec for spec in self.plan if spec not in self.by_spec]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned episode has a result that is not an error."""
+        return not self.missing and not self.errors
+
+    @property
+    def chain_lengths(self) -> dict[str, int]:
+        """Suite -> subtasks an episode asks for in a row; 1 where it asks for one thing."""
+        return {leg["suite"]: max(task["chain"] for task in leg["tasks"]) for leg in self.header["legs"]}
+
+    def table(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
+        """The success table (see `vlagym.eval.tables.success_table`)."""
+        return success_table(self.results, self.plan, confidence, interval)
+
+    def chains(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
+        """How far chains got (see `vlagym.eval.tables.chain_table`); empty where no episode is one."""
+        return chain_table(self.results, self.chain_lengths, confidence, interval)
+
+    def episodes(self) -> pd.DataFrame:
+        """One row per episode with a result: the fields of `EpisodeResult`, its subtasks as ``links_done``, times and files."""
+        import pandas as pd
+
+        rows = []
+        for result in self.results:
+            record = result.to_json()
+            execution = record.pop("execution")
+            seconds = execution.get("seconds", {}).get("total")
+            files = {"video": execution.get("video"), "trajectory": execution.get("trajectory")}
+            rows.append({**record, "subtasks": len(result.subtasks), "links_done": links_done(result), "seconds": seconds, **files})
+        return pd.DataFrame(rows)
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run's folder.
+
+    An unfinished run is read as far as it got, a last line that a crash cut short left out.
+
+    Raises:
+        RunError: The folder holds no run, or one of its files is damaged.
+    """
+    folder = RunFolder(Path(path))
+    config, header = folder.config(), folder.header()
+    try:
+        plan = _plan(header, config)
+        if plan_sha256(plan) != header["plan_sha256"]:
+            raise RunError(f"{folder.path}: run.json and config.yaml do not belong together; take both from the same run.")
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder.header_file} is not the header of a run of this version of vlagym: no {error}.") from error
+    found = {result.spec: result for result in folder.results()}
+    return Run(folder.path, config, header, plan, tuple(found[spec] for spec in plan if spec in found))
+
+
+def _plan(header: dict[str, Any], config: RunConfig) -> tuple[EpisodeSpec, ...]:
+    """The planned episodes in the order of `vlagym.eval.plan.plan_episodes`."""
+    return tuple(
+        EpisodeSpec(leg["suite"], task["name"], trial, seed)
+        for leg in header["legs"]
+        for task in leg["tasks"]
+        for seed in config.seeds
+        for trial in range(task["trials"])
+    )
