@@ -102,9 +102,11 @@ class CalvinEnv(VlaEnv):
         return self._world.robot_obs().astype(np.float32)
 
     def privileged_state(self) -> dict[str, Float64Array]:
+        """``robot_obs`` [15], ``scene_obs`` [24], each block's xyz and Euler xyz [6], the ``subtask``'s index in `TASKS` [1]."""
         scene = self._world.scene_obs()
         poses = zip(self._world.scene.blocks, scene[6:].reshape(-1, 6), strict=True)
-        return {"robot_obs": self._world.robot_obs(), "scene_obs": scene, **dict(poses)}
+        subtask = np.array([list(TASKS).index(self.subtask)], np.float64)
+        return {"robot_obs": self._world.robot_obs(), "scene_obs": scene, "subtask": subtask, **dict(poses)}
 
     def bare_physics(self, steps: int) -> None:
         self._world.step_physics(steps * PHYSICS_STEPS_PER_ACTION)

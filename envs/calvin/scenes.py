@@ -1,6 +1,7 @@
 """The four tables of CALVIN, A to D: which blocks lie on them, in which order, and where they are dropped while a scene is loaded.
 
-Source: mees/calvin_env@797142c, ``conf/scene/calvin_scene_*.yaml``. Needs no simulator.
+Source: mees/calvin_env@797142c, ``conf/scene/calvin_scene_*.yaml``, and ``robot/robot.py`` for the unit of an action. No simulator
+is imported here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 Corner = tuple[float, float, float]
 DROP_HEIGHT_M = 0.46
+POS_PER_UNIT_M, EULER_PER_UNIT_RAD = 0.02, 0.05  # of a relative action
 
 
 @dataclass(frozen=True)

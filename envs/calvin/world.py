@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import EnvError
 from ._bullet import p, quiet
 from .oracle import Block, Contact, Moment
-from .scenes import SCENES, Scene
+from .scenes import EULER_PER_UNIT_RAD, POS_PER_UNIT_M, SCENES, Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PHYSICS_HZ = 240
 PHYSICS_STEPS_PER_ACTION = 8  # so that actions come at 30 Hz
 GRAVITY = -9.8
-POS_PER_UNIT_M, EULER_PER_UNIT_RAD = 0.02, 0.05  # of a relative action
 
 ROBOT_URDF = "franka_panda/panda_longer_finger.urdf"
 ROBOT_BASE_POS = (-0.34, -0.46, 0.24)

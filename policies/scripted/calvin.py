@@ -110,7 +110,6 @@ def rotate(block: str, turn: float) -> Callable[[Table], Route]:
     def route(table: Table) -> Route:
         x, y, z = (float(value) for value in table.blocks[block][:3])
         yaw = table.grasp_yaw(block)
-        # Start from the end of the range that leaves the wrist room for the turn.
         turned = Waypoint((x, y, z + 0.003), CLOSED, yaw + turn, dwell_steps=4)
         return [*grasp(table, block), turned, Waypoint((x, y, z), OPEN, yaw + turn, dwell_steps=10)]
 
@@ -153,8 +152,8 @@ def lift_from_slider(block: str) -> Callable[[Table], Route]:
             *clear_the_way(table, left=x < -0.1),
             Waypoint((x, FRONT_Y, FRONT_Z), OPEN, yaw),
             Waypoint((x, y - 0.03, SHELF_Z), OPEN, yaw, dwell_steps=2),
-            Waypoint((x, y - 0.025, z + 0.008), OPEN, yaw, speed=0.5, dwell_steps=4),
-            Waypoint((x, y - 0.025, z + 0.005), CLOSED, yaw, dwell_steps=8),
+            Waypoint((x, y - 0.016, z + 0.008), OPEN, yaw, speed=0.5, dwell_steps=4),
+            Waypoint((x, y - 0.016, z + 0.005), CLOSED, yaw, dwell_steps=8),
             Waypoint((x, y - 0.06, z + 0.06), CLOSED, yaw, speed=0.5, dwell_steps=4),
             Waypoint((x, FRONT_Y, SHELF_Z), CLOSED, yaw),
         ]

@@ -13,6 +13,7 @@ from ..base import Chunk, Policy, PolicyObservation
 # Name of a suite -> the function that makes the expert of an episode, or of a subtask, from its first observation.
 EXPERTS: dict[str, str] = {
     "robosuite": "vlagym.policies.scripted.robosuite:make_expert",
+    **dict.fromkeys(("calvin_d", "calvin_abc_d", "calvin_abcd_d"), "vlagym.policies.scripted.calvin:make_expert"),
 }
 
 
@@ -59,11 +60,15 @@ def make_scripted_policy(suite: Suite) -> ScriptedPolicy:
     """The scripted policy of a suite.
 
     Raises:
-        ConfigError: Nobody has written experts for it.
+        ConfigError: Nobody has written experts for it, or it is set to absolute actions.
     """
     if suite.name not in EXPERTS:
         raise ConfigError(
             f"policy 'scripted' has no expert for suite {suite.name!r}; it has experts for: {', '.join(sorted(EXPERTS))}. "
             "Choose one of these suites, or another policy (vla-eval list)."
+        )
+    if suite.action_spec.mode != "delta":
+        raise ConfigError(
+            f"policy 'scripted' emits relative actions; suite {suite.name!r} is set to {suite.action_spec.mode} ones."
         )
     return ScriptedPolicy(suite, import_target(EXPERTS[suite.name]))

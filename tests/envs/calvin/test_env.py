@@ -103,7 +103,7 @@ def test_every_trial_starts_with_the_chain_and_the_state_of_its_number(make_env)
         assert observation["instruction"] == env.instruction
         lights = env.scene_obs()[4:6].tolist()
         assert lights == [chain.condition["lightbulb"], chain.condition["led"]]
-        assert set(env.privileged_state()) == {"robot_obs", "scene_obs", "red_block", "blue_block", "pink_block"}
+        assert set(env.privileged_state()) == {"robot_obs", "scene_obs", "subtask", "red_block", "blue_block", "pink_block"}
 
 
 def roll(env, trial, steps=40, on_step=None):
