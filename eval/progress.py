@@ -56,9 +56,9 @@ class LiveProgress(Subscriber):
     """A table that is redrawn in place: per task successes so far, pace, time left."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
         self._tally: _Tally | None = None
         self._running: dict[EpisodeSpec, int] = {}
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
     def run_started(self, plan: Sequence[EpisodeSpec], finished: Sequence[EpisodeResult]) -> None:
         self._tally = _Tally(plan, finished)
@@ -91,7 +91,8 @@ class LiveProgress(Subscriber):
         table = Table(box=None, pad_edge=False)
         for column, justify in (("task", "left"), ("", "left"), ("done", "right"), ("success", "right")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
-        active = {(spec.suite, spec.task) for spec in self._running}
+        # A copy: the display is drawn by a thread of its own.
+        active = {(spec.suite, spec.task) for spec in list(self._running)}
         unfinished_first = sorted(tally.planned, key=lambda t: (tally.done[t] == tally.planned[t], t not in active))
         shown = set(unfinished_first[:_MOST_ROWS])
         for task in (t for t in tally.planned if t in shown):

@@ -48,4 +48,7 @@ def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
             f"policy {name!r} emits actions that suite {suite.name!r} would misread ({'; '.join(differences)}). "
             "Name the transform in a recipe for this pair, or choose another pair."
         )
+    unknown = [camera for camera in policy.cameras if camera not in suite.cameras]
+    if unknown:
+        raise ConfigError(f"policy {name!r} needs camera {unknown[0]!r}; suite {suite.name!r} has {', '.join(suite.cameras)}.")
     return policy
