@@ -11,6 +11,7 @@ from ..errors import VlagymError
 _COMMANDS = {
     "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
     "bench": ("vlagym.eval.bench", "measure how fast a suite's environments run"),
+    "convert": ("vlagym.policies.rt1.convert", "convert an RT-1 of TensorFlow to safetensors"),
     "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
     "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),

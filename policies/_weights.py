@@ -6,6 +6,7 @@ Files are untrusted: safetensors hold nothing but numbers, and a ``.pt`` is open
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from ._json import read_json
 
 # A mapped file's pages count as this process's memory for as long as the mapping lives, so it is renewed after this many bytes.
 _MAPPED_BYTES = 256 * 1024**2
+_RANDOM_STD = 0.02
+_ZERO = ("bias", "beta", "mean")  # ends of the names of parameters that are added or subtracted
 
 
 class WeightSource(Protocol):
@@ -121,6 +124,42 @@ class StateDict:
         """The named tensors."""
         for name in names:
             yield name, self._tensors[name]
+
+
+class RandomSource:
+    """Weights drawn anew, the same for the same name: normalisation layers do nothing, everything else is small.
+
+    Args:
+        module: On the meta device; its state dict says what is needed.
+        device: Where to draw.
+        dtype: Of what is drawn.
+        where: What a message calls it.
+    """
+
+    def __init__(self, module: torch.nn.Module, device: torch.device, dtype: torch.dtype, where: str) -> None:
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        self._device, self._dtype, self._where = device, dtype, where
+
+    @property
+    def where(self) -> str:
+        """What a message calls it."""
+        return self._where
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of every tensor by name."""
+        return self._shapes
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The named tensors."""
+        generator = torch.Generator(self._device)
+        for name in names:
+            tensor = torch.empty(self._shapes[name], dtype=self._dtype, device=self._device)
+            if tensor.ndim == 1:
+                yield name, tensor.fill_(0.0 if name.endswith(_ZERO) else 1.0)
+                continue
+            generator.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little"))
+            yield name, tensor.normal_(std=_RANDOM_STD, generator=generator)
 
 
 def fill(

@@ -23,6 +23,8 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "replay": "vlagym.policies.replay:ReplayPolicy",
         "openvla": "vlagym.policies.openvla.policy:make_openvla",
         "openvla_oft": "vlagym.policies.openvla.policy:make_openvla_oft",
+        "rt1": "vlagym.policies.rt1.policy:make_rt1",
+        "rt1_x": "vlagym.policies.rt1.policy:make_rt1_x",
     },
     group="vlagym.policies",
 )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...errors import ConfigError
+from .._checkpoints import Checkpoint, find_checkpoint
 from .._packages import require
 from ..base import PolicyObservation
-from .checkpoints import Checkpoint, find_checkpoint
 from .config import ModelConfig, read_config
 from .platforms import OftConfig
 from .statistics import OFT_EPSILON, Scale
@@ -63,7 +63,7 @@ class Opened:
 
     def __init__(self, loading: Loading, action_size: int) -> None:
         require(_PACKAGES, EXTRA)
-        from .loading import choose_device, choose_dtype
+        from .._devices import choose_device, choose_dtype
 
         self.loading = loading
         self.device: torch.device = choose_device(loading.device)
@@ -76,7 +76,7 @@ class Opened:
 
             self.config, self.encode, key = random_config(loading.checkpoint, action_size), encode_words, DATA_SET
         else:
-            self.checkpoint = find_checkpoint(loading.checkpoint, loading.revision)
+            self.checkpoint = find_checkpoint(loading.checkpoint, loading.revision, EXTRA)
             self.config = read_config(self.checkpoint.folder, loading.vision_towers)
             self.encode = PromptTokenizer(self.checkpoint.folder / "tokenizer.json")
             key = self.config.statistics.resolve(loading.unnorm_key)
@@ -110,7 +110,7 @@ class Opened:
 
     def random_source(self, module: nn.Module) -> WeightSource:
         """Weights for a module of a network with random weights."""
-        from .random_weights import RandomSource
+        from .._weights import RandomSource
 
         return RandomSource(module, self.device, self.dtype, self.loading.checkpoint)
 
@@ -124,7 +124,7 @@ class Opened:
 
     def provenance(self) -> dict[str, Any]:
         """What the network's numbers depend on, as plain JSON values."""
-        import torch
+        from .._devices import device_name
 
         found = self.checkpoint
         return {
@@ -133,7 +133,7 @@ class Opened:
             "checkpoint_sha256": found.sha256() if found else None,
             "unnorm_key": self.unnorm_key,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
+            "device": device_name(self.device),
             "attention": self.loading.attention,
             "packages": {name: version(name) for name in _PACKAGES},
         }

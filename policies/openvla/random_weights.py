@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-
-import torch
 
 from ..._registry import unknown_name
 from .config import TOWERS, LanguageConfig, ModelConfig, TowerConfig
@@ -19,7 +16,6 @@ from .tokens import BOS_ID, EMPTY_WORD_ID
 PREFIX = "random:"
 DATA_SET = "random"
 _PADDED_VOCABULARY = 32064
-_STD = 0.02
 _DINO, _SIGLIP = TOWERS["vit_large_patch14_reg4_dinov2.lvd142m"], TOWERS["vit_so400m_patch14_siglip_224"]
 _SIZES: dict[str, tuple[tuple[TowerConfig, ...], LanguageConfig]] = {
     "openvla-7b": ((_DINO, _SIGLIP), LanguageConfig(vocab_size=_PADDED_VOCABULARY)),
@@ -58,42 +54,6 @@ def random_config(name: str, action_size: int) -> ModelConfig:
         statistics=Statistics({DATA_SET: {"action": ends}}, name),
         prompt="openvla",
     )
-
-
-class RandomSource:
-    """Weights drawn anew, the same for the same name: normalisation layers do nothing, everything else is small.
-
-    Args:
-        module: On the meta device; its state dict says what is needed.
-        device: Where to draw.
-        dtype: Of what is drawn.
-        where: What a message calls it.
-    """
-
-    def __init__(self, module: torch.nn.Module, device: torch.device, dtype: torch.dtype, where: str) -> None:
-        self._shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        self._device, self._dtype, self._where = device, dtype, where
-
-    @property
-    def where(self) -> str:
-        """What a message calls it."""
-        return self._where
-
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of every tensor by name."""
-        return self._shapes
-
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
-        """The named tensors."""
-        generator = torch.Generator(self._device)
-        for name in names:
-            tensor = torch.empty(self._shapes[name], dtype=self._dtype, device=self._device)
-            if tensor.ndim == 1:
-                yield name, tensor.fill_(0.0 if name.endswith("bias") else 1.0)
-                continue
-            generator.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little"))
-            yield name, tensor.normal_(std=_STD, generator=generator)
 
 
 def encode_words(prompt: str) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import ConfigError, DependencyError
+from ..errors import ConfigError
+from ._packages import require
 
 # What is fetched: settings, tokenizer and weights, never code.
 _WANTED = ["*.json", "*.safetensors", "*_checkpoint.pt"]
@@ -41,7 +42,7 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
+def find_checkpoint(name: str, revision: str | None, extra: str) -> Checkpoint:
     """Find a checkpoint, downloading it if it is on the hub and not here yet.
 
     Downloads show their progress. With ``HF_HUB_OFFLINE`` or ``VLAGYM_OFFLINE`` set, only what is in the hub's cache is used.
@@ -49,6 +50,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     Args:
         name: A folder, or ``OWNER/NAME`` on the hub.
         revision: Commit (or tag, or branch) of a hub repository; None for its main branch.
+        extra: The extra of vlagym that brings huggingface_hub.
 
     Raises:
         ConfigError: There is no such folder, repository or revision, or it cannot be reached.
@@ -61,15 +63,14 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         return Checkpoint(name, folder, None)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ConfigError(f"policy.checkpoint={name}: there is no such folder, and a name on the hub has the form OWNER/NAME.")
-    return _fetch(name, revision)
+    return _fetch(name, revision, extra)
 
 
-def _fetch(name: str, revision: str | None) -> Checkpoint:
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise DependencyError(f"a hub checkpoint needs {error.name}; install it with `pip install 'vlagym[openvla]'`.") from error
+def _fetch(name: str, revision: str | None, extra: str) -> Checkpoint:
+    require(("huggingface_hub",), extra)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     offline = os.environ.get("VLAGYM_OFFLINE", "") not in ("", "0")
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, local_files_only=offline))

@@ -1,0 +1,202 @@
+"""The adapter: RT-1 and RT-1-X as a policy. Each episode keeps the tokens of its last frames; a batch may mix any episodes.
+
+Importing this module does not import torch; building the policy does. Source: google-research/robotics_transformer 4569641b and,
+for what surrounds the network on SimplerEnv, simpler-env/SimplerEnv 4ab7178e (policies/rt1/rt1_model.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...envs.base import Suite
+from ...errors import ConfigError, PolicyError
+from .._checkpoints import Checkpoint, find_checkpoint
+from .._packages import require
+from .._pipeline import Named, Pipeline, no_recipe
+from ..base import Chunk, Policy, PolicyObservation
+from .config import Rt1Config
+from .instructions import make_encoder
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from .network import Rt1
+
+EXTRA = "rt1"
+IMAGE_SIZE = (256, 320)  # height and width of the frames it was trained on
+RANDOM = "random:rt1"
+_PACKAGES = ("torch", "safetensors")
+# The parts that move arm and gripper, in the order of the action it emits; the base stays where it is.
+_EMITTED = ("world_vector", "rotation_delta", "gripper_closedness_action")
+_ACTION_SIZE = 7
+
+
+class Rt1Policy(Policy):
+    """One action per observation. Build it with `make_rt1`.
+
+    Args:
+        pipeline: What surrounds the network.
+        network: The network.
+        encode: From an instruction to its embedding.
+        checkpoint: Where the weights come from; None for random ones.
+        settings: Further settings, for the record.
+        max_batch: Most observations at once.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        network: Rt1,
+        encode: Callable[[str], NDArray[np.float32]],
+        checkpoint: Checkpoint | None,
+        settings: Mapping[str, Any],
+        max_batch: int | None,
+    ) -> None:
+        if max_batch is not None and max_batch < 1:
+            raise ConfigError(f"policy.max_batch must be at least 1, or null; got {max_batch}.")
+        self.action_spec = pipeline.action_spec
+        self.cameras = pipeline.cameras
+        self.max_batch = max_batch
+        self._pipeline = pipeline
+        self._network = network
+        self._encode = encode
+        self._checkpoint = checkpoint
+        self._settings = dict(settings)
+        self._frames: dict[str, deque[torch.Tensor]] = {}
+
+    def reset(self, episode_ids: Sequence[str]) -> None:
+        self._pipeline.reset(episode_ids)
+        for episode_id in episode_ids:
+            self._frames[episode_id] = deque(maxlen=self._network.config.window)
+
+    def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
+        tokens = self._tokens(observations)
+        parts = self._network.config.detokenize(tokens)
+        actions = np.concatenate([parts[name] for name in _EMITTED], axis=1)
+        return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
+
+    def release(self, episode_ids: Sequence[str]) -> None:
+        self._pipeline.release(episode_ids)
+        for episode_id in episode_ids:
+            self._frames.pop(episode_id, None)
+
+    def provenance(self) -> dict[str, Any]:
+        found = self._checkpoint
+        return {
+            **self._settings,
+            "checkpoint_commit": found.commit if found else None,
+            "checkpoint_sha256": found.sha256() if found else None,
+            "packages": {name: version(name) for name in _PACKAGES},
+            "recipe": self._pipeline.provenance(),
+        }
+
+    def close(self) -> None:
+        self._pipeline.close()
+
+    def _tokens(self, observations: Sequence[PolicyObservation]) -> NDArray[np.int64]:
+        """Action tokens int64[B, action_tokens]; the frames are remembered."""
+        import torch
+
+        images = np.stack([_frame(images[0]) for images in self._pipeline.images(observations)])
+        embeddings = np.stack([self._encode(observation["instruction"]) for observation in observations])
+        device, dtype = self._network.device, self._network.dtype
+        new = self._network.tokenize_images(torch.from_numpy(images).to(device), torch.from_numpy(embeddings).to(device, dtype))
+        config = self._network.config
+        frames = new.new_zeros(len(new), config.window, config.image_tokens, config.token_size)
+        histories = [self._frames[observation["episode_id"]] for observation in observations]
+        for row, (history, frame) in enumerate(zip(histories, new, strict=True)):
+            history.append(frame)
+            frames[row, : len(history)] = torch.stack(tuple(history))
+        counts = torch.tensor([len(history) for history in histories], device=device)
+        chosen: NDArray[np.int64] = self._network.action_logits(frames, counts).argmax(dim=2).cpu().numpy()
+        return chosen
+
+
+def make_rt1(
+    suite: Suite,
+    *,
+    checkpoint: str | None = None,
+    revision: str | None = None,
+    instruction_encoder: str = "use",
+    cameras: Sequence[str] | None = None,
+    image_transforms: Named | None = None,
+    action_transforms: Named | None = None,
+    emits: Mapping[str, Any] | None = None,
+    dtype: str | None = "float32",
+    device: str | None = None,
+    max_batch: int | None = None,
+    policy: str = "rt1",
+) -> Rt1Policy:
+    """RT-1 on a suite; the settings are described in conf/policy/rt1.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    pipeline = Pipeline(suite, policy, cameras, image_transforms, action_transforms, emits)
+    if checkpoint is None:
+        raise no_recipe(suite, policy, ["checkpoint"])
+    if len(pipeline.cameras) != 1 or suite.action_spec.size != _ACTION_SIZE:
+        raise ConfigError(
+            f"RT-1 sees one camera and emits {_ACTION_SIZE} numbers; got {len(pipeline.cameras)} cameras and a suite that takes "
+            f"{suite.action_spec.size}."
+        )
+    require(_PACKAGES, EXTRA)
+    from .._devices import choose_device, choose_dtype, device_name
+
+    where = choose_device(device)
+    kind = choose_dtype(dtype, where)
+    found = None if checkpoint == RANDOM else find_checkpoint(checkpoint, revision, EXTRA)
+    network = _load(found, where, kind)
+    settings = {
+        "checkpoint": checkpoint,
+        "instruction_encoder": instruction_encoder,
+        "dtype": str(kind).removeprefix("torch."),
+        "device": device_name(where),
+    }
+    encode = make_encoder(instruction_encoder, network.config.token_size)
+    return Rt1Policy(pipeline, network, encode, found, settings, max_batch)
+
+
+def make_rt1_x(suite: Suite, **settings: Any) -> Rt1Policy:
+    """RT-1-X on a suite: the same network with other weights, window and bounds, all of which its checkpoint says."""
+    return make_rt1(suite, **settings, policy="rt1_x")
+
+
+def random_embedding(instruction: str) -> NDArray[np.float32]:
+    """A unit vector that depends on the instruction alone: in place of an encoder when only speed is of interest."""
+    from ..base import episode_generator
+
+    vector = episode_generator(instruction, "instruction").standard_normal(512)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _load(found: Checkpoint | None, device: torch.device, dtype: torch.dtype) -> Rt1:
+    import torch
+
+    from .._weights import RandomSource, SafetensorsFolder, fill
+    from .network import Rt1
+
+    config = Rt1Config() if found is None else Rt1Config.read(found.folder / "config.json")
+    with torch.device("meta"):
+        network = Rt1(config)
+    source = RandomSource(network, device, dtype, RANDOM) if found is None else SafetensorsFolder(found.folder)
+    fill(network, source, dtype=dtype, device=device)
+    network.finish_loading(device)
+    return network
+
+
+def _frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.shape[:2] != IMAGE_SIZE:
+        raise PolicyError(
+            f"RT-1 sees frames of {IMAGE_SIZE[0]} x {IMAGE_SIZE[1]} pixels; after the recipe's transforms this one has "
+            f"{image.shape[0]} x {image.shape[1]}. Add resize_with_pad to policy.image_transforms."
+        )
+    return image
