@@ -106,7 +106,7 @@ class RobosuiteSuite(Suite):
         image_size: Height and width of an image, pixels.
     """
 
-    trials: int = 5
+    trials: int = 3
     image_size: int = 256
 
     def __post_init__(self) -> None:
