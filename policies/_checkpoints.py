@@ -42,14 +42,13 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def find_checkpoint(name: str, revision: str | None, extra: str) -> Checkpoint:
+def find_checkpoint(name: str, extra: str) -> Checkpoint:
     """Find a checkpoint, downloading it if it is on the hub and not here yet.
 
     Downloads show their progress. With ``HF_HUB_OFFLINE`` or ``VLAGYM_OFFLINE`` set, only what is in the hub's cache is used.
 
     Args:
-        name: A folder, or ``OWNER/NAME`` on the hub.
-        revision: Commit (or tag, or branch) of a hub repository; None for its main branch.
+        name: A folder, or ``OWNER/NAME@REVISION`` on the hub; the revision is a commit, tag or branch, ``main`` if left out.
         extra: The extra of vlagym that brings huggingface_hub.
 
     Raises:
@@ -58,26 +57,24 @@ def find_checkpoint(name: str, revision: str | None, extra: str) -> Checkpoint:
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if revision is not None:
-            raise ConfigError(f"policy.revision={revision} makes no sense for the local folder {folder}.")
         return Checkpoint(name, folder, None)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    if not match:
         raise ConfigError(f"policy.checkpoint={name}: there is no such folder, and a name on the hub has the form OWNER/NAME.")
-    return _fetch(name, revision, extra)
+    return _fetch(name, match[1], match[2], extra)
 
 
-def _fetch(name: str, revision: str | None, extra: str) -> Checkpoint:
+def _fetch(name: str, repository: str, revision: str | None, extra: str) -> Checkpoint:
     require(("huggingface_hub",), extra)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     offline = os.environ.get("VLAGYM_OFFLINE", "") not in ("", "0")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, local_files_only=offline))
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_WANTED, local_files_only=offline))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        at = f" at revision {revision}" if revision else ""
         raise ConfigError(
-            f"checkpoint {name}{at} cannot be had from the Hugging Face hub ({str(error).splitlines()[0]}). Check the name and the "
+            f"checkpoint {name} cannot be had from the Hugging Face hub ({str(error).splitlines()[0]}). Check the name and the "
             "network, or download it elsewhere and give the folder as policy.checkpoint."
         ) from error
     return Checkpoint(name, folder, folder.name if _COMMIT.fullmatch(folder.name) else None)

@@ -36,7 +36,6 @@ class Loading:
     """How a checkpoint is found and put into memory; the fields are described in conf/policy/openvla.yaml."""
 
     checkpoint: str
-    revision: str | None
     unnorm_key: str | None
     dtype: str | None
     device: str | None
@@ -76,7 +75,7 @@ class Opened:
 
             self.config, self.encode, key = random_config(loading.checkpoint, action_size), encode_words, DATA_SET
         else:
-            self.checkpoint = find_checkpoint(loading.checkpoint, loading.revision, EXTRA)
+            self.checkpoint = find_checkpoint(loading.checkpoint, EXTRA)
             self.config = read_config(self.checkpoint.folder, loading.vision_towers)
             self.encode = PromptTokenizer(self.checkpoint.folder / "tokenizer.json")
             key = self.config.statistics.resolve(loading.unnorm_key)

@@ -147,7 +147,6 @@ def make_openvla(
     suite: Suite,
     *,
     checkpoint: str | None = None,
-    revision: str | None = None,
     unnorm_key: str | None = None,
     cameras: Sequence[str] | None = None,
     image_transforms: Named | None = None,
@@ -173,7 +172,7 @@ def make_openvla(
     if len(pipeline.cameras) != 1:
         raise ConfigError(f"OpenVLA sees one camera; policy.cameras names {len(pipeline.cameras)}: {', '.join(pipeline.cameras)}.")
     size = suite.action_spec.size
-    opened = Opened(Loading(checkpoint, revision, unnorm_key, dtype, device, attention, vision_towers), size)
+    opened = Opened(Loading(checkpoint, unnorm_key, dtype, device, attention, vision_towers), size)
     scale = opened.config.statistics.scale(opened.unnorm_key, "action", size, "q01_q99", 0.0)
     from .loading import build
 
@@ -185,7 +184,6 @@ def make_openvla_oft(
     suite: Suite,
     *,
     checkpoint: str | None = None,
-    revision: str | None = None,
     components: str | None = None,
     component_step: str | None = None,
     unnorm_key: str | None = None,
@@ -220,7 +218,7 @@ def make_openvla_oft(
     chunk = oft.platform.chunk
     if executes is not None and not 1 <= executes <= chunk:
         raise ConfigError(f"policy.executes must be 1..{chunk} (the chunk of platform {platform}), or null; got {executes}.")
-    loading = Loading(checkpoint, revision, unnorm_key, dtype, device, attention, vision_towers)
+    loading = Loading(checkpoint, unnorm_key, dtype, device, attention, vision_towers)
     opened = Opened(loading, oft.platform.action_size)
     statistics, bounds = opened.config.statistics, oft.platform.bounds
     action_scale = statistics.scale(opened.unnorm_key, "action", oft.platform.action_size, bounds, OFT_EPSILON)

@@ -122,7 +122,6 @@ def make_rt1(
     suite: Suite,
     *,
     checkpoint: str | None = None,
-    revision: str | None = None,
     instruction_encoder: str = "use",
     cameras: Sequence[str] | None = None,
     image_transforms: Named | None = None,
@@ -153,7 +152,7 @@ def make_rt1(
 
     where = choose_device(device)
     kind = choose_dtype(dtype, where)
-    found = None if checkpoint == RANDOM else find_checkpoint(checkpoint, revision, EXTRA)
+    found = None if checkpoint == RANDOM else find_checkpoint(checkpoint, EXTRA)
     network = _load(found, where, kind)
     settings = {
         "checkpoint": checkpoint,
