@@ -37,7 +37,7 @@ def test_robot_and_cameras(conf):
     robot = {key: value for file in files for key, value in OmegaConf.to_container(file, resolve=False).items()}
     assert robot["filename"] == world.ROBOT_URDF
     assert tuple(robot["gripper_joint_ids"]) == world.FINGER_JOINTS
-    assert (robot["tcp_link_id"], robot["gripper_cam_link"]) == (world.TCP_LINK, world.GRIPPER_CAM_LINK)
+    assert robot["tcp_link_id"] == world.TCP_LINK
     assert (robot["max_joint_force"], robot["max_velocity"], robot["gripper_force"]) == (
         world.ARM_FORCE,
         world.ARM_SPEED,
