@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ..._registry import unknown_name
 from ...errors import ConfigError, DependencyError
 from ..assets import locate
-from ..base import ActionSpec, Check, StateField, StateSpec, StockEpisode, Suite, Task
+from ..base import ActionSpec, Check, StateSpec, StockEpisode, Suite, Task
 from ..packages import installed_version, package_states
 from ..rendering_probe import check_offscreen_gl
+from ..robosuite.specs import ACTION_SPEC, STATE_SPEC
 from .tasks import TRIALS, package_folder, suite_tasks
 
 if TYPE_CHECKING:
@@ -25,29 +26,7 @@ if TYPE_CHECKING:
 Scenes = Literal["reference", "independent"]
 
 BENCHMARK = "libero"
-CONTROL_HZ = 20
 PACKAGES = ("hf-libero", "bddl", "robosuite", "mujoco", "numpy", "numba", "scipy")  # what results depend on
-
-ACTION_SPEC = ActionSpec(
-    names=("x", "y", "z", "axis_angle_x", "axis_angle_y", "axis_angle_z", "gripper"),
-    low=(-1.0,) * 7,
-    high=(1.0,) * 7,
-    mode="delta",
-    frame="world",
-    rotation="axis_angle",
-    unit="controller",
-    gripper_open=-1.0,
-    gripper_closed=1.0,
-    control_hz=CONTROL_HZ,
-)
-
-STATE_SPEC = StateSpec(
-    (
-        StateField("eef_pos", 3, "position between the fingertips, m, world"),
-        StateField("eef_axis_angle", 3, "orientation of the hand, axis times angle, rad, world"),
-        StateField("gripper_qpos", 2, "left and right finger, m: (0, 0) closed, (0.04, -0.04) open"),
-    )
-)
 
 
 @dataclass(frozen=True)
