@@ -35,6 +35,7 @@ BENCHMARK_PACKAGES: Mapping[str, BenchmarkPackages] = {
     "calvin": BenchmarkPackages(extra="calvin"),
     "libero": BenchmarkPackages(extra="libero", without_dependencies=("hf-libero==0.1.4", "bddl==1.0.1", "future==1.0.0")),
     "robosuite": BenchmarkPackages(extra=None),
+    "simpler": BenchmarkPackages(extra="simpler"),
 }
 
 

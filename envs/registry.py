@@ -20,6 +20,7 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
         "robosuite": "vlagym.envs.robosuite.suite:RobosuiteSuite",
         "libero": "vlagym.envs.libero.suite:LiberoSuite",
         "calvin": "vlagym.envs.calvin.suite:CalvinSuite",
+        "simpler": "vlagym.envs.simpler.suite:SimplerSuite",
     },
     group="vlagym.suites",
 )

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from .robots import GOOGLE, Robot
 
@@ -190,5 +189,6 @@ def make_controller(articulation: Any, robot: Robot) -> Controller:
 
 def _delta_pose(action: NDArray[np.floating[Any]]) -> Any:
     import sapien.core as sapien
+    from scipy.spatial.transform import Rotation
 
     return sapien.Pose(action[:3], Rotation.from_rotvec(action[3:6]).as_quat()[[3, 0, 1, 2]])

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...episode import SubtaskResult
 from .episode import Episode, S, spoken_name
 from .setups import DrawerSetup, PlaceSetup
 from .world import DROP_HEIGHT, OBJECT_DAMPING, SETTLE_S, TABLE_HEIGHT, TOUCH_NS, release
@@ -75,13 +76,22 @@ class PlaceInDrawer(WithCabinet[PlaceSetup]):
 
     @property
     def instruction(self) -> str:
-        if self.second_subtask:
-            return f"place {spoken_name(self.setup.model)} into {self.setup.drawer} drawer"
-        return f"open {self.setup.drawer} drawer"
+        return self._place_instruction() if self.second_subtask else f"open {self.setup.drawer} drawer"
 
     def step(self, action: Any) -> bool:
         self.second_subtask = self.second_subtask or self._steps >= self.setup.second_instruction_after
-        return super().step(action)
+        success = super().step(action)
+        (self._second if self.second_subtask else self._first).append(success if self.second_subtask else self._was_open)
+        return success
+
+    def subtask_results(self) -> tuple[SubtaskResult, ...]:
+        """What came of opening the drawer and of placing the object; the latter counts."""
+        instructions = f"open {self.setup.drawer} drawer", self._place_instruction()
+        halves = zip(("open", "place"), instructions, (self._first, self._second), strict=True)
+        return tuple(
+            SubtaskResult(name, instruction, bool(done and done[-1]), done.index(True) + 1 if any(done) else None, len(done))
+            for name, instruction, done in halves
+        )
 
     def _build(self) -> None:
         self._add_cabinet(self.setup.cabinet, self.setup.drawer, 0.0)
@@ -89,6 +99,11 @@ class PlaceInDrawer(WithCabinet[PlaceSetup]):
         self._drawer = links[f"{self.setup.drawer}_drawer"]
         self._floor = self._drawer.get_collision_shapes()[DRAWER_FLOOR]
         self._was_open, self._touches = False, 0
+        self._first: list[bool] = []
+        self._second: list[bool] = []
+
+    def _place_instruction(self) -> str:
+        return f"place {spoken_name(self.setup.model)} into {self.setup.drawer} drawer"
 
     def _add_objects(self) -> None:
         self._object = self.world.add_object(self.setup.model, self.models[self.setup.model].density)

@@ -69,6 +69,11 @@ class Episode(ABC, Generic[S]):
         """Objects that the overlay covers although they are in front."""
         return ()
 
+    @property
+    def matte_objects(self) -> bool:
+        """Whether the objects are drawn without any gloss."""
+        return False
+
     def step(self, action: Any) -> bool:
         """Execute one action; returns whether the success condition holds after it."""
         self.world.control_step(action)

@@ -5,7 +5,7 @@ Source: ManiSkill2_real2sim@ef7a4d4, envs/custom_scenes/grasp_single_in_scene.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,7 +56,7 @@ class Grasp(Episode[GraspSetup]):
         if self._distractors:
             self._drop_distractors(np.random.RandomState(second_reset_seed()))
 
-    def _drop_can(self, xy: Sequence[float]) -> None:
+    def _drop_can(self, xy: Iterable[float]) -> None:
         import sapien.core as sapien
         from transforms3d.euler import euler2quat
 

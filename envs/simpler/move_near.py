@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,6 +126,10 @@ class MoveNear(Rearrangement[MoveNearSetup]):
     @property
     def instruction(self) -> str:
         return f"move {spoken_name(self.source.name)} near {spoken_name(self.target.name)}"
+
+    @property
+    def matte_objects(self) -> bool:
+        return self.setup.textures == "baked_v1"
 
     def _listing(self) -> str:
         return LISTINGS[self.setup.textures]

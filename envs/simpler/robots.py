@@ -69,6 +69,7 @@ class Robot:
         base_height: Of the root link's origin, m.
         camera: The camera that policies see.
         fingers: Left and right.
+        gripper_closes_upwards: Whether the gripper's joints grow as it closes.
         grasp_angle_deg: A finger holds an object if its push is within this angle of the opening direction.
         ignored_collisions: Link -> bits; two links that share a bit pass through each other.
         control_hz: Actions per second.
@@ -84,6 +85,7 @@ class Robot:
     base_height: float
     camera: MountedCamera
     fingers: tuple[Finger, Finger]
+    gripper_closes_upwards: bool
     grasp_angle_deg: float
     ignored_collisions: Mapping[str, int]
     control_hz: int
@@ -160,6 +162,7 @@ GOOGLE = Robot(
         Finger(("link_finger_tip_left", "link_finger_left"), 1.0),
         Finger(("link_finger_tip_right", "link_finger_right"), 1.0),
     ),
+    gripper_closes_upwards=True,
     grasp_angle_deg=80.0,
     ignored_collisions={},
     control_hz=3,
@@ -189,6 +192,7 @@ WIDOWX = Robot(
         **_LOGITECH_C920,  # type: ignore[arg-type]
     ),
     fingers=(Finger(("left_finger_link",), 1.0), Finger(("right_finger_link",), -1.0)),
+    gripper_closes_upwards=False,
     grasp_angle_deg=60.0,
     ignored_collisions={"gripper_bar_link": 0b11, "left_finger_link": 0b01, "right_finger_link": 0b10},
     control_hz=5,

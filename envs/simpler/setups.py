@@ -15,6 +15,7 @@ RobotName = Literal["google", "widowx", "widowx_at_sink"]
 Orientation = Literal["horizontal", "vertical", "standing"]
 Textures = Literal["plain", "baked_v0", "baked_v1"]
 Drawer = Literal["top", "middle", "bottom"]
+Goal = Literal["open", "close"]
 
 FACING_TABLE = (0.0, 0.0, 0.0, 1.0)  # a half turn about z
 
@@ -103,7 +104,7 @@ class DrawerSetup(Setup):
     """
 
     drawer: Drawer
-    goal: Literal["open", "close"]
+    goal: Goal
     cabinet: str = "mk_station"
     start_opening: float = 0.0
 

@@ -109,7 +109,7 @@ def _common(env_id: str, make_kwargs: Mapping[str, Any], reset_options: Mapping[
         "robot_quat_wxyz": tuple(place["init_rot_quat"]),
         "robot_colours": "" if urdf in (None, "None") else urdf,
         "robot_shiny": not make_kwargs.get("disable_bad_material", False),
-        "head_tilt": HEAD_TILTS.get(env_id.split("InScene")[0]),
+        "head_tilt": HEAD_TILTS.get(env_id.split("InScene", maxsplit=1)[0]),
         "stage": make_kwargs["scene_name"],
         "lights": _lights(env_id, make_kwargs),
         "overlay": overlay.rsplit("/", 1)[-1] if overlay else None,

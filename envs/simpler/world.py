@@ -1,8 +1,8 @@
 """The physics of one episode's scene in SAPIEN: room, robot, objects, cabinet, and the questions that success conditions ask.
 
 Numbers: ManiSkill2_real2sim@ef7a4d4, envs/sapien_env.py (scene configuration), envs/custom_scenes/base_env.py (rooms, objects) and
-open_drawer_in_scene.py (cabinet). What is created in which order, and every call that touches the simulator, is part of the protocol:
-PhysX gives the same bits only for the same history.
+open_drawer_in_scene.py (cabinet). What is created in which order, and every call that touches the simulator, is part of the
+protocol: PhysX gives the same bits only for the same history.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,16 @@ class Model:
     name: str
     size: tuple[float, float, float]
     density: float
+
+
+@cache
+def engine() -> Any:
+    """This process's ``sapien.Engine``."""
+    import sapien.core as sapien
+
+    made = sapien.Engine()
+    made.set_log_level("error")
+    return made
 
 
 def load_models(assets: Path, listing: str) -> dict[str, Model]:
@@ -235,6 +246,14 @@ class World:
         """The end effector's pose in the robot's base frame."""
         return self.articulation.pose.inv().transform(self.end_effector.pose)
 
+    def gripper_closedness(self) -> float:
+        """0 where both fingers are open, 1 where they are closed."""
+        joints = [joint.name for joint in self.articulation.get_active_joints()]
+        indices = [joints.index(name) for name in self.robot.gripper.names]
+        limits = self.articulation.get_qlimits()[indices]
+        opened, closed = limits.T if self.robot.gripper_closes_upwards else limits.T[::-1]
+        return max(float(np.mean((self.articulation.get_qpos()[indices] - opened) / (closed - opened))), 0.0)
+
     def state(self) -> Float64Array:
         """Poses, velocities and joints of everything: 13 per actor, then 13 + 2 dof per articulation, as upstream orders them."""
         rows = [_actor_state(actor) for actor in self.scene.get_all_actors()]
@@ -283,7 +302,7 @@ def _make_scene(sim_hz: int, contact_offset: float) -> Any:
     config.solver_iterations = SOLVER_ITERATIONS
     config.solver_velocity_iterations = 1
     config.disable_collision_visual = True
-    scene = sapien.Engine().create_scene(config)
+    scene = engine().create_scene(config)
     scene.set_timestep(1.0 / sim_hz)
     return scene
 

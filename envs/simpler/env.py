@@ -1,0 +1,140 @@
+"""SimplerEnv's scenes as a Gym-style environment, in SAPIEN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..._registry import unknown_name
+from ...episode import SubtaskResult
+from ...errors import AssetError, EnvError
+from ..base import StepOutcome, VlaEnv
+from .drawers import PlaceInDrawer
+from .drawing import Canvas, look_of, painter, render_state, visible
+from .families import start_episode
+from .setups import Setup
+from .world import STAGES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..base import EnvState, Float32Array, Float64Array, Image, Task
+    from .episode import Episode
+    from .suite import SimplerSuite
+
+
+class SimplerEnv(VlaEnv):
+    """Every episode is played in a scene of its own, built from nothing.
+
+    Args:
+        suite: Which evaluation.
+        cameras: ``("primary",)`` or none.
+        assets: Folder of the asset set.
+    """
+
+    suite: SimplerSuite
+
+    def __init__(self, suite: SimplerSuite, cameras: Sequence[str], assets: Path) -> None:
+        super().__init__(suite, cameras)
+        self._assets = assets
+        self._episode: Episode[Any] | None = None
+        self._canvas: Canvas | None = None
+
+    @property
+    def episode(self) -> Episode[Any]:
+        """The episode under way.
+
+        Raises:
+            EnvError: There is none.
+        """
+        if self._episode is None:
+            raise EnvError(f"{self.suite.name}: no episode under way; call reset() first.")
+        return self._episode
+
+    @property
+    def instruction(self) -> str:
+        return self.episode.instruction
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What upstream's ``info`` says after the last step; empty before the first."""
+        return self.episode.evaluation
+
+    def _start(self, setup: Setup) -> None:
+        stage = self._assets / STAGES / f"{setup.stage}.glb"
+        if not setup.stage.startswith("dummy") and not stage.is_file():
+            raise AssetError(f"this episode is set in {stage.name}, which the assets here lack. Fetch them without a mirror.")
+        self._setup, self._episode, self._canvas = setup, None, None
+        with self.clock("reset"):
+            self._episode = start_episode(setup, self._assets)
+        self._visible = visible(self._episode)
+        self._actions: list[NDArray[np.floating[Any]]] = []
+        self._second_from: int | None = None
+
+    def begin_second_subtask(self) -> None:
+        """The policy says that it is done with the first subtask; the second instruction holds from the next step on."""
+        self._second_from = len(self._actions)
+        self.episode.second_subtask = True
+
+    def _begin(self, task: Task, trial: int, seed: int) -> None:
+        self._start(self.suite.trial(task.name, trial).setup)
+
+    def _advance(self, action: NDArray[np.floating[Any]]) -> StepOutcome:
+        before = self.instruction
+        with self.clock("physics"):
+            success = self.episode.step(action)
+        self._actions.append(action.copy())
+        return StepOutcome(success, new_subtask=self.instruction != before)
+
+    def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
+        if camera not in self.suite.cameras:
+            raise unknown_name(f"camera of suite {self.suite.name!r}", camera, self.suite.cameras)
+        return self.canvas().draw(render_state, height, width)
+
+    def canvas(self) -> Canvas:
+        """What the episode is drawn on."""
+        if self._canvas is None:
+            shader = self.suite.shader_on(painter().device, self._setup)
+            self._canvas = painter().canvas(look_of(self.episode, shader))
+        return self._canvas
+
+    def render_state(self) -> Float64Array:
+        return render_state(self._visible)
+
+    def physics_state(self) -> Float64Array:
+        return self.episode.world.state()
+
+    def _state_vector(self) -> Float32Array:
+        pose = self.episode.world.end_effector_at_base()
+        return np.concatenate((pose.p, pose.q, [self.episode.world.gripper_closedness()])).astype(np.float32)
+
+    def privileged_state(self) -> dict[str, Float64Array]:
+        """World poses (position in m, quaternion w x y z) of the tool centre point and of every object by name."""
+        world = self.episode.world
+        entities = {"eef_pose_world": world.end_effector, **{f"{actor.name}_pose_world": actor for actor in world.objects}}
+        return {name: render_state([entity]) for name, entity in entities.items()}
+
+    def subtask_results(self) -> tuple[SubtaskResult, ...]:
+        return self.episode.subtask_results() if isinstance(self.episode, PlaceInDrawer) else ()
+
+    def _save(self) -> EnvState:
+        # PhysX keeps contacts that cannot be read or written: only the same history leads to the same future.
+        single = np.array([action.dtype == np.float32 for action in self._actions], np.bool_)
+        second = np.array([-1 if self._second_from is None else self._second_from])
+        return {"actions": np.array(self._actions, np.float64).reshape(-1, 7), "single_precision": single, "second_from": second}
+
+    def _load(self, state: EnvState) -> None:
+        self._start(self._setup)
+        for index, (action, single) in enumerate(zip(state["actions"], state["single_precision"], strict=True)):
+            if index == state["second_from"][0]:
+                self.begin_second_subtask()
+            self._advance(action.astype(np.float32) if single else action)
+        if len(state["actions"]) == state["second_from"][0]:
+            self.begin_second_subtask()
+
+    def close(self) -> None:
+        self._episode = None
+        super().close()
