@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 from vlagym.conf import suite_settings
 from vlagym.envs import check_suite, make_suite
-from vlagym.envs.robosuite.env import MODELS_KEPT
+from vlagym.envs.robosuite.env import MODELS_KEPT, _generator
 from vlagym.envs.robosuite.suite import TASKS, RobosuiteSuite
 from vlagym.errors import ConfigError, EnvError
 
@@ -79,6 +79,31 @@ for task, trial in {episodes!r}:
     play(env, "door", 4, seed=3)
     here = [digest for task, trial in episodes for digest in play(env, task, trial, seed=7)]
     assert done.stdout.split() == here
+
+
+@pytest.mark.parametrize("task", ["stack", "door"])
+def test_physics_is_robosuites_own(env, task):
+    from robosuite.controllers import load_controller_config
+
+    actions = np.random.default_rng(0).uniform(-1, 1, (20, 7)).astype(np.float32)
+    env.reset(options={"task": task, "trial": 1})
+    env.step_chunk(actions)
+
+    stock = type(env._engine.env)(
+        robots="Panda",
+        controller_configs=load_controller_config(default_controller="OSC_POSE"),
+        has_offscreen_renderer=False,
+        use_camera_obs=False,
+        hard_reset=False,
+    )
+    outside = np.random.get_state()
+    np.random.set_state(_generator(task, 1, 0).get_state())
+    stock.reset()
+    np.random.set_state(outside)
+    for action in actions:
+        stock.step(action)
+    assert np.array_equal(stock.sim.data.qpos, env._engine.data.qpos)
+    assert np.array_equal(stock.sim.model.body_pos, env._engine.model.body_pos)
 
 
 def test_numpys_global_generator_is_neither_used_nor_changed(env):
