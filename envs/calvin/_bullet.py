@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -33,10 +34,17 @@ def quiet() -> Iterator[None]:
             os.close(original)
 
 
-try:
-    with quiet():
-        import pybullet
-except ImportError as error:
-    raise DependencyError("CALVIN needs pybullet: pip install 'vlagym[calvin]'.") from error
+class _Pybullet:
+    """pybullet, imported when it is first used: the modules around it can be imported where it is not installed."""
 
-p: Any = pybullet
+    def __getattr__(self, name: str) -> Any:
+        try:
+            with quiet():
+                module = importlib.import_module("pybullet")
+        except ImportError as error:
+            raise DependencyError("CALVIN needs pybullet. Run: vla-eval install calvin") from error
+        self.__dict__.update(vars(module))
+        return getattr(module, name)
+
+
+p = _Pybullet()

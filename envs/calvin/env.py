@@ -3,7 +3,7 @@
 The course of an episode is that of mees/calvin@fa03f01, ``evaluation/evaluate_policy.py``: the table is set up once per chain, the
 oracle compares every step with the moment the subtask began, and the chain ends with the first subtask that is not done in time.
 One thing is different on purpose: the world is made anew for every chain. Upstream's contacts outlive its reset and change the next
-episode (16 of 34 recorded ones).
+episode (16 of 34 recorded ones), and so does the last gripper action, which its first observation still shows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """The native table moves as upstream's does, bit for bit where the CPU allows it."""
 
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +88,6 @@ def test_without_reloading_an_episode_depends_on_the_ones_before_as_upstreams_do
     facts = json.loads((golden / "tasks/noreload_history.json").read_text())["tasks"]
     if not BIT_EXACT:
         pytest.skip("hashes can only be compared on a CPU with FMA")
-    import hashlib
-
     table = make_table()
     for task, expected in facts.items():
         robot, scene, _ = play(table, scripted[task][0], reload=False)
@@ -146,7 +147,7 @@ def test_states_that_cannot_be_are_refused(make_table, change, message):
         make_table().reset(*change(*initial_state(evaluation_chains()[0].condition)))
 
 
-def test_nothing_of_pybullet_is_printed(data_dir, capfd):
+def test_nothing_of_pybullet_is_printed(data_dir):
     import subprocess
     import sys
 
@@ -155,3 +156,14 @@ def test_nothing_of_pybullet_is_printed(data_dir, capfd):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path("/"), check=True)
     assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_without_pybullet_the_modules_import_and_say_what_is_missing():
+    code = (
+        "import sys; sys.modules['pybullet'] = None\n"
+        "import vlagym.envs.calvin.env\n"
+        "from vlagym.envs.calvin.world import connect\n"
+        "connect()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "DependencyError: CALVIN needs pybullet. Run: vla-eval install calvin" in result.stderr
