@@ -65,7 +65,7 @@ class RunConfig:
     worker_timeout_s: float
     attempts: int
     video: VideoChoice
-    video_cameras: tuple[str, ...]
+    video_cameras: tuple[str, ...] | None
     video_fps: float | None
     run_dir: str | None
     assets: AssetSettings
@@ -78,7 +78,7 @@ class RunConfig:
             "worker_timeout_s": (self.worker_timeout_s > 0, "seconds above 0"),
             "attempts": (self.attempts >= 1, "a number from 1"),
             "video": (self.video in get_args(VideoChoice), f"one of {', '.join(get_args(VideoChoice))}"),
-            "video_cameras": (self.video == "none" or len(self.video_cameras) > 0, "at least one camera"),
+            "video_cameras": (self.video == "none" or self.video_cameras != (), "at least one camera, or null"),
             "video_fps": (self.video_fps is None or self.video_fps > 0, "frames per second above 0, or null"),
             "assets.stand_ins": (self.assets.stand_ins in (None, "allow", "deny"), "allow, deny or null"),
         }
@@ -238,7 +238,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "worker_timeout_s": float,
     "attempts": int,
     "video": str,
-    "video_cameras": _tuple_of(str),
+    "video_cameras": _optional(_tuple_of(str)),
     "video_fps": _optional(float),
     "run_dir": _optional(str),
     "assets": lambda assets: AssetSettings(**assets),

@@ -154,7 +154,7 @@ class _Evaluation:
             stamp=self.header["stamp"],
             policy=leg.policy["name"],
             video=self.config.video,
-            cameras=self.config.video_cameras,
+            cameras=suite.cameras if self.config.video_cameras is None else self.config.video_cameras,
             fps=self.config.video_fps or suite.action_spec.control_hz,
         )
         runner = Runner(
@@ -244,7 +244,7 @@ def execution_settings_in(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_video_cameras(config: RunConfig, suites: Sequence[Suite]) -> None:
-    if config.video == "none":
+    if config.video == "none" or config.video_cameras is None:
         return
     for suite in suites:
         unknown = [camera for camera in config.video_cameras if camera not in suite.cameras]
