@@ -368,16 +368,25 @@ class EulerToAxisAngle(ActionTransform):
 
 
 def euler_to_axis_angle(roll: float, pitch: float, yaw: float) -> NDArray[np.float64]:
-    """Rotation vector float64[3] of rotations about the fixed axes x, y, z in turn (transforms3d's ``sxyz``), angles in radians."""
+    """Rotation vector float64[3] of rotations about the fixed axes x, y, z in turn, angles in radians.
+
+    The arithmetic is that of transforms3d's ``euler2axangle`` to the last bit; rotations below about 1e-8 come out as none.
+    """
     cr, sr = math.cos(roll / 2), math.sin(roll / 2)
     cp, sp = math.cos(pitch / 2), math.sin(pitch / 2)
     cy, sy = math.cos(yaw / 2), math.sin(yaw / 2)
-    w = cp * cr * cy + sp * sr * sy
-    vector = np.array([cp * sr * cy - sp * cr * sy, cp * sr * sy + sp * cr * cy, cp * cr * sy - sp * sr * cy])
-    length = float(np.linalg.norm(vector))
+    both, tail, head, none = cr * cy, cr * sy, sr * cy, sr * sy
+    quat_wxyz = np.array([cp * both + sp * none, cp * head - sp * tail, cp * none + sp * both, cp * tail - sp * head])
+    norm = float(np.sum(quat_wxyz**2))
+    if norm != 1:
+        quat_wxyz = quat_wxyz / math.sqrt(norm)
+    vector = quat_wxyz[1:]
+    length = math.sqrt(float(np.sum(vector**2)))
     if length < 3 * float(np.finfo(np.float64).eps):
         return np.zeros(3)
-    return vector / length * (2 * math.acos(max(min(w, 1.0), -1.0)))
+    angle = 2 * math.acos(max(min(float(quat_wxyz[0]), 1.0), -1.0))
+    axis_angle: NDArray[np.float64] = vector / length * angle
+    return axis_angle
 
 
 def _with_gripper(actions: Chunk, gripper: NDArray[Any]) -> Chunk:
