@@ -32,7 +32,7 @@ CONTROL_HZ = 20
 CAMERAS = {"primary": "agentview", "wrist": "robot0_eye_in_hand"}
 
 # Compiled models a worker keeps, the last used ones.
-MODELS_KEPT = 4
+MODELS_KEPT = 2
 
 
 class _World:

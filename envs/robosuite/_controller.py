@@ -1,8 +1,8 @@
 """The operational-space controller of robosuite 1.4 with a Panda gripper, without its detours.
 
-Torques are bit for bit those of robosuite/controllers/osc.py and robosuite/robots/single_arm.py in their ``OSC_POSE`` settings:
-the same operations in the same order on arrays of the same memory layout, and the same compiled functions. Only what computes
-nothing is left out (look-ups by name, repeated Jacobians, buffers of past values).
+Torques are bit for bit those of robosuite/controllers/osc.py, robots/single_arm.py and models/grippers/panda_gripper.py in their
+``OSC_POSE`` settings: the same operations in the same order on arrays of the same memory layout, and the same compiled functions.
+Only what computes nothing is left out: look-ups by name, repeated Jacobians, buffers of past values, new arrays at every tick.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from ..base import EnvState, Float64Array
 
+# robosuite.models.grippers.panda_gripper.PandaGripper: each tick moves both fingers' targets by so much, in opposite directions.
+_GRIPPER_STEP = np.array([-1.0, 1.0]) * 0.01
+
 
 class _Reading:
-    """What the controller knows of the arm: poses in the world frame, SI units, n joints.
+    """What the controller knows of an arm of n joints: poses in the world frame, SI units.
 
-    Attributes:
-        values: Arrays by the names that robosuite's controller gives them.
+    The names are those of robosuite's controller. Its matrices that are cut out of larger ones come in Fortran order, and products
+    depend on it.
     """
 
     NAMES = (
@@ -40,42 +43,53 @@ class _Reading:
     )
     __slots__ = NAMES
 
-    ee_pos: Float64Array
-    ee_ori_mat: Float64Array
-    ee_pos_vel: Float64Array
-    ee_ori_vel: Float64Array
-    joint_pos: Float64Array
-    joint_vel: Float64Array
-    J_pos: Float64Array
-    J_ori: Float64Array
-    J_full: Float64Array
-    mass_matrix: Float64Array
+    def __init__(self, joints: int) -> None:
+        self.ee_pos, self.ee_ori_mat = np.zeros(3), np.zeros((3, 3))
+        self.ee_pos_vel, self.ee_ori_vel = np.zeros(3), np.zeros(3)
+        self.joint_pos, self.joint_vel = np.zeros(joints), np.zeros(joints)
+        self.J_pos, self.J_ori = np.zeros((3, joints), order="F"), np.zeros((3, joints), order="F")
+        self.J_full, self.mass_matrix = np.zeros((6, joints), order="F"), np.zeros((joints, joints), order="F")
+
+    def set(self, values: dict[str, Float64Array]) -> None:
+        """Copy values in."""
+        for name in self.NAMES:
+            getattr(self, name)[...] = values[name]
 
 
 class OscPose:
     """Drives the arm and gripper of a robosuite robot.
 
     Args:
-        robot: A reset `robosuite.robots.SingleArm` whose controller is ``OSC_POSE`` with fixed impedance, deltas and no limits.
+        robot: A reset `robosuite.robots.SingleArm` with a Panda gripper, whose controller is ``OSC_POSE`` with fixed impedance,
+            deltas and no limits.
         model: `mujoco.MjModel` that the robot is part of.
         data: `mujoco.MjData` of that model.
 
+    Attributes:
+        stale: The next tick goes by the reading there is, see `restart`.
+
     Raises:
-        EnvError: The robot's controller has other settings.
+        EnvError: The robot is another, or its controller has other settings.
     """
 
     def __init__(self, robot: Any, model: Any, data: Any) -> None:
+        from robosuite.utils import control_utils
+
+        _check_settings(robot)
+        self._functions = control_utils
         self._robot, self._model, self._data = robot, model, data
-        self._mass_matrix = np.empty((model.nv, model.nv))
-        self._joint_ids = list(robot._ref_joint_pos_indexes)
-        self._dof_ids = list(robot._ref_joint_vel_indexes)
-        self._motor_ids = list(robot._ref_joint_actuator_indexes)
-        self._torque_low, self._torque_high = robot.torque_limits
         self._site = robot.eef_site_id
-        self._finger_ids = list(robot._ref_joint_gripper_actuator_indexes)
-        finger_range = model.actuator_ctrlrange[self._finger_ids]
+        self._joints = _span(robot._ref_joint_pos_indexes)
+        self._dofs = _span(robot._ref_joint_vel_indexes)
+        self._motors = _span(robot._ref_joint_actuator_indexes)
+        self._fingers = _span(robot._ref_joint_gripper_actuator_indexes)
+        self._torque_low, self._torque_high = robot.torque_limits
+        finger_range = model.actuator_ctrlrange[self._fingers]
         self._finger_bias = 0.5 * (finger_range[:, 1] + finger_range[:, 0])
         self._finger_weight = 0.5 * (finger_range[:, 1] - finger_range[:, 0])
+        self._jacobians = np.empty((3, model.nv)), np.empty((3, model.nv))
+        self._full_mass_matrix = np.empty((model.nv, model.nv))
+        self._reading = _Reading(len(robot._ref_joint_pos_indexes))
         self.restart()
 
     def restart(self) -> None:
@@ -85,87 +99,89 @@ class OscPose:
         wherever the arm may have been moved in the meantime. `stale` says so.
         """
         controller = self._robot.controller
-        _check_settings(controller)
-        self._kp, self._kd = controller.kp, controller.kd
+        self._reading.set({name: getattr(controller, name) for name in _Reading.NAMES})
+        self._kp_pos, self._kp_ori = controller.kp[:3], controller.kp[3:]
+        self._kd_pos, self._kd_ori = controller.kd[:3], controller.kd[3:]
         self._initial_joint = np.array(controller.initial_joint)
         self._goal_pos, self._goal_ori = np.array(controller.goal_pos), np.array(controller.goal_ori)
-        self._reading = _Reading()
-        for name in _Reading.NAMES:
-            setattr(self._reading, name, getattr(controller, name))
         self._scale = controller.scale_action
+        self._fingers_at, self._fingers_move = np.zeros(2), np.zeros(2)
         self.stale = True
 
     def set_goal(self, action: NDArray[np.floating[Any]]) -> None:
-        """Aim at the pose that the first six entries of an action name, relative to the pose last read."""
-        from robosuite.utils.control_utils import set_goal_orientation
-
+        """Take an action float[7]: the pose that six entries name relative to the pose last read, and where the fingers go."""
         delta = self._scale(action[:6])
-        if any(delta[3:]):
-            self._goal_ori = set_goal_orientation(delta[3:], self._reading.ee_ori_mat)
+        if delta[3:].any():
+            self._goal_ori = self._functions.set_goal_orientation(delta[3:], self._reading.ee_ori_mat)
         self._goal_pos = self._reading.ee_pos + delta[:3]
+        self._fingers_move = _GRIPPER_STEP * np.sign(action[6:])
 
     def read(self) -> None:
         """Read the arm's state from the data, which must be up to date with its configuration and velocity."""
         import mujoco
 
-        data, new = self._data, _Reading()
-        jacp, jacr = np.zeros((3, self._model.nv)), np.zeros((3, self._model.nv))
+        data, reading = self._data, self._reading
+        jacp, jacr = self._jacobians
         mujoco.mj_jacSite(self._model, data, jacp, jacr, self._site)
-        new.ee_pos = data.site_xpos[self._site].copy()
-        new.ee_ori_mat = data.site_xmat[self._site].reshape(3, 3).copy()
-        new.ee_pos_vel = np.dot(jacp, data.qvel)
-        new.ee_ori_vel = np.dot(jacr, data.qvel)
-        new.joint_pos = data.qpos[self._joint_ids]
-        new.joint_vel = data.qvel[self._dof_ids]
-        new.J_pos = jacp[:, self._dof_ids]
-        new.J_ori = jacr[:, self._dof_ids]
-        new.J_full = np.vstack([new.J_pos, new.J_ori])
-        mujoco.mj_fullM(self._model, self._mass_matrix, data.qM)
-        new.mass_matrix = self._mass_matrix[self._dof_ids, :][:, self._dof_ids]
-        self._reading = new
+        mujoco.mj_fullM(self._model, self._full_mass_matrix, data.qM)
+        qvel = data.qvel
+        reading.ee_pos[:] = data.site_xpos[self._site]
+        reading.ee_ori_mat.ravel()[:] = data.site_xmat[self._site]
+        np.dot(jacp, qvel, out=reading.ee_pos_vel)
+        np.dot(jacr, qvel, out=reading.ee_ori_vel)
+        reading.joint_pos[:] = data.qpos[self._joints]
+        reading.joint_vel[:] = qvel[self._dofs]
+        reading.J_pos[:] = reading.J_full[:3] = jacp[:, self._dofs]
+        reading.J_ori[:] = reading.J_full[3:] = jacr[:, self._dofs]
+        reading.mass_matrix[:] = self._full_mass_matrix[self._dofs, self._dofs]
         self.stale = False
 
-    def actuate(self, action: NDArray[np.floating[Any]]) -> None:
-        """Write the torques towards the goal, and the gripper's command, into the data's controls."""
-        self._data.ctrl[self._finger_ids] = self._finger_bias + self._finger_weight * self._robot.gripper.format_action(action[6:])
-        self._data.ctrl[self._motor_ids] = np.clip(self._torques(), self._torque_low, self._torque_high)
+    def actuate(self) -> None:
+        """Write the torques towards the goal, and the fingers' targets, into the data's controls."""
+        ctrl = self._data.ctrl
+        self._fingers_at = np.minimum(np.maximum(self._fingers_at + self._fingers_move, -1.0), 1.0)
+        ctrl[self._fingers] = self._finger_bias + self._finger_weight * self._fingers_at
+        ctrl[self._motors] = np.minimum(np.maximum(self._torques(), self._torque_low), self._torque_high)
 
     def _torques(self) -> Float64Array:
-        from robosuite.utils.control_utils import nullspace_torques, opspace_matrices, orientation_error
-
-        r = self._reading
-        force = (self._goal_pos - r.ee_pos) * self._kp[:3] + -r.ee_pos_vel * self._kd[:3]
-        torque = orientation_error(self._goal_ori, r.ee_ori_mat) * self._kp[3:] + -r.ee_ori_vel * self._kd[3:]
-        _, lambda_pos, lambda_ori, nullspace = opspace_matrices(r.mass_matrix, r.J_full, r.J_pos, r.J_ori)
+        r, functions = self._reading, self._functions
+        force = (self._goal_pos - r.ee_pos) * self._kp_pos - r.ee_pos_vel * self._kd_pos
+        torque = functions.orientation_error(self._goal_ori, r.ee_ori_mat) * self._kp_ori - r.ee_ori_vel * self._kd_ori
+        _, lambda_pos, lambda_ori, nullspace = functions.opspace_matrices(r.mass_matrix, r.J_full, r.J_pos, r.J_ori)
         wrench = np.concatenate([np.dot(lambda_pos, force), np.dot(lambda_ori, torque)])
-        torques: Float64Array = np.dot(r.J_full.T, wrench) + self._data.qfrc_bias[self._dof_ids]
-        torques += nullspace_torques(r.mass_matrix, nullspace, self._initial_joint, r.joint_pos, r.joint_vel)
+        torques: Float64Array = np.dot(r.J_full.T, wrench)
+        torques += self._data.qfrc_bias[self._dofs]
+        torques += functions.nullspace_torques(r.mass_matrix, nullspace, self._initial_joint, r.joint_pos, r.joint_vel)
         return torques
 
     def save(self) -> EnvState:
         """Named arrays from which `load` goes on bit for bit."""
-        reading = {f"controller.{name}": getattr(self._reading, name).copy() for name in _Reading.NAMES}
         return {
-            **reading,
+            **{f"controller.{name}": getattr(self._reading, name).copy() for name in _Reading.NAMES},
             "controller.goal_pos": self._goal_pos.copy(),
             "controller.goal_ori": self._goal_ori.copy(),
-            "controller.gripper": np.array(self._robot.gripper.current_action),
+            "controller.fingers": self._fingers_at.copy(),
             "controller.stale": np.array(self.stale),
         }
 
     def load(self, state: EnvState) -> None:
         """Inverse of `save`."""
-        self.read()
-        for name in _Reading.NAMES:
-            # Copied into arrays just made: products depend on the memory layout, which a file or a pipe may have changed.
-            getattr(self._reading, name)[...] = state[f"controller.{name}"]
-        self._goal_pos = np.array(state["controller.goal_pos"])
-        self._goal_ori = np.array(state["controller.goal_ori"])
-        self._robot.gripper.current_action = np.array(state["controller.gripper"])
+        self._reading.set({name: state[f"controller.{name}"] for name in _Reading.NAMES})
+        self._goal_pos, self._goal_ori = np.array(state["controller.goal_pos"]), np.array(state["controller.goal_ori"], order="C")
+        self._fingers_at = np.array(state["controller.fingers"])
         self.stale = bool(state["controller.stale"])
 
 
-def _check_settings(controller: Any) -> None:
+def _span(indexes: list[int]) -> slice:
+    """The slice that a run of consecutive indexes is."""
+    if list(indexes) != list(range(indexes[0], indexes[0] + len(indexes))):
+        raise EnvError(f"the robot's joints or motors are not consecutive in the model: {list(indexes)}.")
+    return slice(indexes[0], indexes[0] + len(indexes))
+
+
+def _check_settings(robot: Any) -> None:
+    if (gripper := type(robot.gripper).__name__) != "PandaGripper":
+        raise EnvError(f"the robot's gripper is a {gripper}; only PandaGripper is supported.")
     expected = {
         "name": "OSC_POSE",
         "impedance_mode": "fixed",
@@ -177,5 +193,5 @@ def _check_settings(controller: Any) -> None:
         "orientation_limits": None,
     }
     for field, value in expected.items():
-        if getattr(controller, field) != value:
-            raise EnvError(f"the arm's controller has {field}={getattr(controller, field)!r}; only {value!r} is supported.")
+        if getattr(robot.controller, field) != value:
+            raise EnvError(f"the arm's controller has {field}={getattr(robot.controller, field)!r}; only {value!r} is supported.")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from ..base import EnvState, Float32Array, Float64Array, Image, StageClock
 
+# Argument of mj_forwardSkip: nothing reads MuJoCo's sensors.
+_NO_SENSORS = 1
+
 # What robosuite changes in a compiled model while an episode is set up or under way.
 _CHANGEABLE = ("body_pos", "body_quat", "site_rgba")
 
@@ -139,7 +142,6 @@ class Engine:
 
         self.restore()
         mujoco.mj_forward(self.model, self.data)
-        self._robot.gripper.current_action = np.zeros(self._robot.gripper.dof)
         with numpy_random(generator):
             self.env._reset_internal()
 
@@ -169,16 +171,16 @@ class Engine:
         import mujoco
 
         model, data, controller = self.model, self.data, self._controller
-        skip_velocity = mujoco.mjtStage.mjSTAGE_VEL.value
+        skip_nothing, skip_to_forces = mujoco.mjtStage.mjSTAGE_NONE.value, mujoco.mjtStage.mjSTAGE_VEL.value
         physics_s = controller_s = 0.0
         for substep in range(self._substeps):
             started = perf_counter()
-            mujoco.mj_forward(model, data)
+            mujoco.mj_forwardSkip(model, data, skip_nothing, _NO_SENSORS)
             stale = controller.stale
             if not stale:
                 # robosuite's controller runs the dynamics once more. Positions and velocities come out the same; the constraint
                 # solver starts from its last solution and moves the last bits of the next one.
-                mujoco.mj_forwardSkip(model, data, skip_velocity, 1)
+                mujoco.mj_forwardSkip(model, data, skip_to_forces, _NO_SENSORS)
             solved = perf_counter()
             if stale:
                 controller.stale = False
@@ -186,7 +188,7 @@ class Engine:
                 controller.read()
             if substep == 0:
                 controller.set_goal(action)
-            controller.actuate(action)
+            controller.actuate()
             actuated = perf_counter()
             samples = self._timer.tick()
             if samples or substep == self._substeps - 1:
