@@ -50,6 +50,9 @@ class EpisodeSpec:
         return cls(unquote(parts[0]), unquote(parts[1]), int(parts[2]), int(parts[3]))
 
 
+_SPEC_FIELDS = tuple(f.name for f in fields(EpisodeSpec))
+
+
 @dataclass(frozen=True)
 class SubtaskResult:
     """One link of an episode that is a chain of subtasks (CALVIN) or changes its instruction on the way (SimplerEnv)."""
@@ -107,7 +110,7 @@ class EpisodeResult:
         """
         values = dict(record)
         try:
-            spec = EpisodeSpec(**{f.name: values.pop(f.name) for f in fields(EpisodeSpec)})
+            spec = EpisodeSpec(**{name: values.pop(name) for name in _SPEC_FIELDS})
             subtasks = tuple(SubtaskResult(**subtask) for subtask in values.pop("subtasks"))
             return cls(spec=spec, subtasks=subtasks, **values)
         except (KeyError, TypeError) as error:

@@ -12,9 +12,11 @@ _COMMANDS = {
     "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
     "bench": ("vlagym.eval.bench", "measure how fast a suite's environments run"),
     "convert": ("vlagym.policies.rt1.convert", "convert an RT-1 of TensorFlow to safetensors"),
+    "compare": ("vlagym.eval.cli_compare", "is one run worse than another, or than a published score?"),
     "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
     "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
+    "power": ("vlagym.eval.cli_power", "how many episodes it takes to see a drop"),
     "table": ("vlagym.eval.cli_table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
 }
 

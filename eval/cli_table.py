@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, DependencyError
+from .console import make_console
 from .results import Run, load_run
 from .tables import Sheet, as_latex, as_markdown, as_rich, chain_sheet, success_sheet
 
@@ -102,9 +103,7 @@ def _text(table: pd.DataFrame, sheet: Sheet | None, form: str) -> str:
         return str(table.to_json(orient="records", indent=2)) + "\n"
     assert sheet is not None
     if form == "text":
-        from rich.console import Console
-
-        console = Console()
+        console = make_console()
         with console.capture() as capture:
             console.print(as_rich(sheet))
         return capture.get()

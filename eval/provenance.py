@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,6 +68,12 @@ def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str,
         "policy": leg.policy,
         "policy_provenance": None,
     }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What two records differ in, as ``key: old -> new; ...``; empty if in nothing."""
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return "; ".join(f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
 
 
 def merged_notices(header: dict[str, Any]) -> list[str]:

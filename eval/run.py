@@ -19,7 +19,7 @@ from ..policies.registry import make_policy
 from .config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
 from .events import Subscriber
 from .plan import plan_episodes, plan_sha256
-from .provenance import environment, leg_header, merged_notices
+from .provenance import differences, environment, leg_header, merged_notices
 from .rollout import RecordSettings
 from .runner import Runner
 from .store import RunFolder, Store
@@ -185,7 +185,7 @@ class _Evaluation:
             self.folder.write_header(self.header)
         elif leg["policy_provenance"] != provenance:
             raise RunError(
-                f"{self.folder.path} was run with another policy: {_differences(leg['policy_provenance'], provenance)}. "
+                f"{self.folder.path} was run with another policy: {differences(leg['policy_provenance'], provenance)}. "
                 "Start a new run, or bring back what changed."
             )
 
@@ -195,12 +195,12 @@ class _Evaluation:
             if old["protocol_sha256"] != new["protocol_sha256"]:
                 raise RunError(
                     f"{self.folder.path} cannot be resumed: the protocol of {new['suite']} is no longer the recorded one "
-                    f"({_differences(old['protocol'], new['protocol'])})."
+                    f"({differences(old['protocol'], new['protocol'])})."
                 )
             if old["suite_provenance"] != new["suite_provenance"]:
                 raise RunError(
                     f"{self.folder.path} cannot be resumed on this machine: {new['suite']} would run on something else "
-                    f"({_differences(old['suite_provenance'], new['suite_provenance'])})."
+                    f"({differences(old['suite_provenance'], new['suite_provenance'])})."
                 )
         if recorded["plan_sha256"] != self.header["plan_sha256"]:
             raise RunError(f"{self.folder.path} cannot be resumed: its settings now give another plan than the recorded one.")
@@ -252,11 +252,6 @@ def _check_video_cameras(config: RunConfig, suites: Sequence[Suite]) -> None:
             raise ConfigError(
                 f"video_cameras: suite {suite.name!r} has no camera {unknown[0]!r}; it has {', '.join(suite.cameras)}."
             )
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return "; ".join(f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
 
 
 @contextmanager

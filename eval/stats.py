@@ -134,24 +134,28 @@ def sign_flip_test(differences: ArrayLike) -> float:
     return float(min(1.0, probabilities[np.abs(sums) >= observed].sum()))
 
 
-def score_test(strata: Sequence[ArrayLike], weights: Sequence[float], support: tuple[float, float] = (0.0, 1.0)) -> float:
-    """Two-sided p-value of "the weighted sum of the strata's means is 0", the test that `mean_interval` inverts."""
+def score_test(
+    strata: Sequence[ArrayLike], weights: Sequence[float], support: tuple[float, float] = (0.0, 1.0), null: float = 0.0
+) -> float:
+    """Two-sided p-value of "the weighted sum of the strata's means is `null`", the test that `mean_interval` inverts."""
     values = [np.asarray(stratum, np.float64) for stratum in strata]
     weight = np.asarray(weights, np.float64)
     estimate = float(sum(w * v.mean() for w, v in zip(weight, values, strict=True)))
-    if estimate == 0:
+    distance = estimate - null
+    if abs(distance) < _ZERO:
         return 1.0
     sample = _Sample.of(values, weight, support)
-    sign = 1.0 if estimate > 0 else -1.0
+    sign = 1.0 if distance > 0 else -1.0
     grid = sign * sample.observations * _MULTIPLIERS
     sums, _ = sample.constrained(grid)
-    crossed = np.flatnonzero(sums * sign <= 0)
+    crossed = np.flatnonzero((sums - null) * sign <= 0)
     if not len(crossed):
         return 0.0
     first = int(crossed[0])
-    multiplier = brentq(lambda m: float(sample.constrained(np.array([m]))[0][0]), grid[first - 1], grid[first])
+    nearer = grid[first - 1] if first else 0.0
+    multiplier = brentq(lambda m: float(sample.constrained(np.array([m]))[0][0]) - null, nearer, grid[first])
     variance = float(sample.constrained(np.array([multiplier]))[1][0])
-    return float(2 * norm.sf(abs(estimate) / math.sqrt(variance))) if variance > 0 else 0.0
+    return float(2 * norm.sf(abs(distance) / math.sqrt(variance))) if variance > 0 else 0.0
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

@@ -109,7 +109,7 @@ class Sheet(NamedTuple):
     """A table as people read it.
 
     Attributes:
-        columns: Headings.
+        columns: Headings; a line break shows where a terminal may break one.
         left: How many columns are text, aligned left; the others hold numbers.
         rows: Cells.
         strong: Indices of the rows that sum others up.
@@ -124,7 +124,7 @@ class Sheet(NamedTuple):
 def success_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
     """A `success_table` for people, percentages with one decimal."""
     records = table.to_dict("records")
-    columns = ["suite", "task", "success", f"{100 * confidence:g} % interval", "successes / episodes", "errors"]
+    columns = ["suite", "task", "success", f"{100 * confidence:g} % interval", "successes\n/ episodes", "errors"]
     strong = frozenset(i for i, row in enumerate(records) if row["task"] == AVERAGE)
     extra = ["run"] if "run" in table else []
     return Sheet([*extra, *columns], 2 + len(extra), [[str(row[e]) for e in extra] + formatted_row(row) for row in records], strong)
@@ -162,7 +162,7 @@ def formatted_row(row: Mapping[str, object]) -> list[str]:
 
 def as_markdown(sheet: Sheet) -> str:
     """The sheet as a Markdown table."""
-    lines = ["| " + " | ".join(sheet.columns) + " |"]
+    lines = ["| " + " | ".join(_one_line(sheet.columns)) + " |"]
     lines.append("|" + "---|" * sheet.left + "---:|" * (len(sheet.columns) - sheet.left))
     for index, row in enumerate(sheet.rows):
         mark = "**" if index in sheet.strong else ""
@@ -173,7 +173,12 @@ def as_markdown(sheet: Sheet) -> str:
 def as_latex(sheet: Sheet) -> str:
     """The sheet as a LaTeX table for the booktabs package."""
     alignment = "l" * sheet.left + "r" * (len(sheet.columns) - sheet.left)
-    lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", " & ".join(map(_latex, sheet.columns)) + r" \\", r"\midrule"]
+    lines = [
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        " & ".join(map(_latex, _one_line(sheet.columns))) + r" \\",
+        r"\midrule",
+    ]
     for index, row in enumerate(sheet.rows):
         cells = [rf"\textbf{{{_latex(cell)}}}" if index in sheet.strong else _latex(cell) for cell in row]
         lines.append(" & ".join(cells) + r" \\")
@@ -183,16 +188,20 @@ def as_latex(sheet: Sheet) -> str:
 
 
 def as_rich(sheet: Sheet) -> RichTable:
-    """The sheet for a terminal."""
+    """The sheet for a terminal; a first column that says the same in every row becomes the title."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table()
-    for number, column in enumerate(sheet.columns):
-        shown.add_column(column, justify="left" if number < sheet.left else "right", overflow="fold")
+    first = {row[0] for row in sheet.rows}
+    skip = 1 if len(first) == 1 and sheet.left > 1 else 0
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=Text(first.pop()) if skip else None, title_justify="left")
+    for number, column in enumerate(sheet.columns[skip:], skip):
+        text = number < sheet.left
+        shown.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for index, row in enumerate(sheet.rows):
         strong = index in sheet.strong
-        shown.add_row(*map(Text, row), style="bold" if strong else "", end_section=strong)
+        shown.add_row(*map(Text, row[skip:]), style="bold" if strong else "", end_section=strong)
     return shown
 
 
@@ -272,6 +281,10 @@ def _chain_cell(row: Mapping[str, object]) -> str:
     if row["in_a_row"] == AVERAGE_LENGTH:
         return f"{value:.2f} ({low:.2f} - {high:.2f})"
     return f"{100 * value:.1f} % ({100 * low:.1f} - {100 * high:.1f})"
+
+
+def _one_line(columns: Sequence[str]) -> list[str]:
+    return [column.replace("\n", " ") for column in columns]
 
 
 def _escape(text: str, characters: str) -> str:

@@ -1,0 +1,204 @@
+"""What can stand on one side of a comparison: a run of ours, or a result file of LeRobot or of allenai's vla-evaluation-harness.
+
+The foreign formats are read as their writers write them: ``eval_info.json`` of lerobot's lerobot_eval.py, and the result or
+aggregate file of vla-evaluation-harness (src/vla_eval/results/collector.py and merge.py). Neither says what protocol it measured
+nor which initial state an episode started from, so such a side is compared as a sample of its own unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..conf import suite_names
+from ..episode import EpisodeResult
+from ..errors import ConfigError
+from .results import Run, load_run
+from .tables import links_done
+
+# (trial, seed) -> the share of what an episode asked for that was done: 0 or 1, or links done / links of a chain.
+TaskOutcomes = dict[tuple[int, int], float]
+
+
+@dataclass(frozen=True)
+class SuiteOutcomes:
+    """What one side did on one suite.
+
+    Attributes:
+        tasks: Outcomes by task, in the suite's order.
+        protocol: What was measured; None if the side does not say.
+        protocol_sha256: Its hash.
+        provenance: What it ran on.
+        states: Per task and (trial, seed), the hashes of the first and the last physics state; empty if the side does not say.
+    """
+
+    tasks: dict[str, TaskOutcomes]
+    protocol: Mapping[str, Any] | None = None
+    protocol_sha256: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[str, Mapping[tuple[int, int], tuple[str | None, str | None]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        label: How to call it in outputs.
+        suites: Its outcomes by suite.
+        gaps: Why it is not complete, in words; empty if it is.
+        notices: Sentences every output must carry.
+        run: The run, if it is one of ours.
+    """
+
+    label: str
+    suites: dict[str, SuiteOutcomes]
+    gaps: list[str]
+    notices: list[str]
+    run: Run | None = None
+
+
+def episode_value(result: EpisodeResult, chain_length: int) -> float:
+    """The share of what the episode asked for that was done."""
+    return links_done(result) / chain_length if chain_length > 1 else float(bool(result.success))
+
+
+def side_of_run(run: Run) -> Side:
+    """A run as one side of a comparison."""
+    suites = {}
+    for leg in run.header["legs"]:
+        suite, length = leg["suite"], run.chain_lengths[leg["suite"]]
+        tasks: dict[str, TaskOutcomes] = {task["name"]: {} for task in leg["tasks"]}
+        states: dict[str, dict[tuple[int, int], tuple[str | None, str | None]]] = {task: {} for task in tasks}
+        for result in run.results:
+            spec = result.spec
+            if spec.suite == suite and result.error is None:
+                tasks[spec.task][spec.trial, spec.seed] = episode_value(result, length)
+                states[spec.task][spec.trial, spec.seed] = (result.initial_state_sha256, result.final_state_sha256)
+        provenance = {**leg["suite_provenance"], "policy": leg["policy"], "policy_provenance": leg["policy_provenance"]}
+        suites[suite] = SuiteOutcomes(tasks, leg["protocol"], leg["protocol_sha256"], provenance, states)
+    return Side(run.name, suites, _gaps(len(run.missing), len(run.errors)), run.notices, run)
+
+
+def load_side(source: str, reference: Run | None) -> Side:
+    """Read one side.
+
+    Args:
+        source: Folder of a run, or path of a foreign result file.
+        reference: The run on the other side, by whose names a foreign file's suites and tasks are called.
+
+    Raises:
+        RunError: A folder that is not a run.
+        ConfigError: A file that is not a result file, or that cannot be told apart without a run on the other side.
+    """
+    path = Path(source)
+    if not path.is_file():
+        return side_of_run(load_run(path))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not a result file: {error}.") from error
+    if reference is None:
+        raise ConfigError(f"{path}: one side of a comparison has to be a run of vla-eval, by whose suites the other is read.")
+    try:
+        if isinstance(content, dict) and isinstance(content.get("per_task"), list):
+            episodes, kind = _read_lerobot(content), "LeRobot"
+        elif isinstance(content, dict) and isinstance(content.get("tasks"), list):
+            episodes, kind = _read_vla_evaluation_harness(content), "vla-evaluation-harness"
+        else:
+            raise ConfigError(
+                f"{path} is not a result file: neither LeRobot's eval_info.json (per_task) nor vla-evaluation-harness's (tasks)."
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is not a complete result file: {type(error).__name__}: {error}.") from error
+    return _as_side(f"{path.name} ({kind})", episodes, reference)
+
+
+@dataclass(frozen=True)
+class _ForeignEpisode:
+    """One episode as a foreign file tells of it: task by name or number, links done where it was a chain, None for an error."""
+
+    suite: str
+    task: str | int
+    trial: int
+    success: bool | None
+    links_done: int | None = None
+
+
+def _read_lerobot(content: dict[str, Any]) -> list[_ForeignEpisode]:
+    return [
+        _ForeignEpisode(str(task["task_group"]), int(task["task_id"]), trial, _as_bool(success))
+        for task in content["per_task"]
+        for trial, success in enumerate(task["metrics"]["successes"])
+    ]
+
+
+def _read_vla_evaluation_harness(content: dict[str, Any]) -> list[_ForeignEpisode]:
+    config = content.get("config") or {}
+    suite = (config.get("params") or {}).get("suite") or config.get("subname") or content["benchmark"]
+    episodes = []
+    for task in content["tasks"]:
+        for index, episode in enumerate(task["episodes"]):
+            metrics = episode.get("metrics", episode)
+            # Files of before 2026 keep the success beside the id, and the id is a string that ends in the episode's number.
+            number = re.search(r"\d+$", str(episode.get("episode_id", index)))
+            trial = int(number.group()) if number else index
+            success = None if episode.get("failure_reason") else _as_bool(metrics["success"])
+            links = metrics.get("completed_subtasks")
+            episodes.append(_ForeignEpisode(str(suite), str(task["task"]), trial, success, None if links is None else int(links)))
+    return episodes
+
+
+def _as_bool(value: Any) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"a success is true or false, not {value!r}")
+    return bool(value)
+
+
+def _as_side(label: str, episodes: list[_ForeignEpisode], reference: Run) -> Side:
+    """Foreign episodes under the reference's names of suites and tasks."""
+    legs = {leg["suite"]: leg for leg in reference.header["legs"]}
+    suites: dict[str, dict[str, TaskOutcomes]] = defaultdict(lambda: defaultdict(dict))
+    notices, errors = [], 0
+    for episode in episodes:
+        told = episode.suite in legs or episode.suite in suite_names() or len(legs) > 1
+        suite = episode.suite if told else next(iter(legs))
+        if not told:
+            notices.append(f"{label}: its suite {episode.suite!r} is taken for {suite!r}, the only one of {reference.name}.")
+        if episode.success is None:
+            errors += 1
+            continue
+        known = legs[suite]["tasks"] if suite in legs else []
+        task, trial = _our_task(episode, known)
+        chain = known[0]["chain"] if known else 1
+        value = episode.links_done / chain if chain > 1 and episode.links_done is not None else float(episode.success)
+        suites[suite][task][trial, 0] = value
+    notices.append(f"{label} does not say what protocol it measured.")
+    outcomes = {suite: SuiteOutcomes({t: dict(o) for t, o in tasks.items()}) for suite, tasks in suites.items()}
+    return Side(label, outcomes, _gaps(0, errors), list(dict.fromkeys(notices)))
+
+
+def _our_task(episode: _ForeignEpisode, known: list[dict[str, Any]]) -> tuple[str, int]:
+    """Our name of the task and the trial: by number, by name, by instruction, or because the suite has one task only."""
+    if isinstance(episode.task, int):
+        return (known[episode.task]["name"] if episode.task < len(known) else str(episode.task)), episode.trial
+    if len(known) == 1:  # what others call tasks are then trials, e.g. seq_0012 for CALVIN's 12th chain
+        number = re.search(r"\d+$", episode.task)
+        return known[0]["name"], int(number.group()) if number else episode.trial
+    wanted = _plain(episode.task)
+    matches = [task["name"] for task in known if wanted in (_plain(task["name"]), _plain(task["instruction"]))]
+    return (matches[0] if len(matches) == 1 else episode.task), episode.trial
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W|_", "", text.lower())
+
+
+def _gaps(missing: int, errors: int) -> list[str]:
+    counted = ((missing, "not run"), (errors, "could not be run (errors)"))
+    return [f"{count} episode{'s' if count > 1 else ''} {what}" for count, what in counted if count]
