@@ -19,8 +19,16 @@ from ..errors import ConfigError
 SCORES_FILE = Path(__file__).parents[1] / "results" / "published" / "scores.json"
 PREFIX = "published:"
 
-# Which of a suite's tasks a published number covers, where it is not simply those that start with its name.
-_TASKS_OF_GROUP = {"open_close_drawer": ("open_*drawer*", "close_*drawer*")}
+# Which of a suite's tasks a published number is the average of, as patterns.
+_TASKS_OF_GROUP = {
+    "pick_coke_can": ("google_pick_coke_can_*",),
+    "move_near": ("google_move_near",),
+    "open_close_drawer": ("google_open_*_drawer", "google_close_*_drawer"),
+    "spoon_on_towel": ("widowx_spoon_on_towel",),
+    "carrot_on_plate": ("widowx_carrot_on_plate",),
+    "stack_cube": ("widowx_stack_cube",),
+    "eggplant_in_basket": ("widowx_eggplant_in_basket",),
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,7 @@ class PublishedScore:
         """Whether the number is an average over this task."""
         if self.group is None:
             return True
-        patterns = _TASKS_OF_GROUP.get(self.group, (f"{self.group}*",))
-        return any(fnmatchcase(task, pattern) for pattern in patterns)
+        return any(fnmatchcase(task, pattern) for pattern in _TASKS_OF_GROUP[self.group])
 
 
 def published_scores() -> list[PublishedScore]:

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_runs import write_run
 
+from vlagym.conf import suite_settings
+from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeSpec
 from vlagym.errors import ConfigError, RunError
 from vlagym.eval import cli
@@ -376,3 +378,18 @@ def test_power_says_how_many_episodes(capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.main(["power", "--rate", "70", "--drop", "10"]) == 0
     assert "281 episodes on each side" in capsys.readouterr().out
     assert cli.main(["power", "--rate", "70", "--drop", "80"]) == 2
+
+
+def test_every_published_number_covers_tasks_of_a_suite_of_ours() -> None:
+    suites = {score.suite for score in published_scores()}
+    tasks = {suite: [task.name for task in make_suite(suite_settings(suite)).tasks()] for suite in suites}
+    for score in published_scores():
+        assert any(score.covers(task) for task in tasks[score.suite]), score
+
+
+def test_published_numbers_by_group_of_tasks(tmp_path: Path) -> None:
+    tasks = {"google_pick_coke_can_standing": 10, "google_pick_coke_can_vertical": 10, "google_open_top_drawer": 10}
+    run = str(write_run(tmp_path / "run", {"simpler_google_vm": tasks}, lambda spec: spec.trial < 5))
+    rows = compare("published:rt-1-converged", run, Question()).rows
+    assert [(row.task, row.trials) for row in rows] == [("pick_coke_can", 20), ("open_close_drawer", 10), ("average", 30)]
+    assert rows[-1].baseline == pytest.approx((0.857 + 0.73) / 2)
