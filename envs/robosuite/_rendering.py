@@ -35,7 +35,7 @@ class _GlContext:
         if self._context is None:
             self._context = self._create()
             # Registered after MuJoCo's own exit hook, hence run before it: the display is still there.
-            atexit.register(self.free)
+            atexit.register(self._free_at_exit)
         self._context.make_current()
 
     def free(self) -> None:
@@ -43,6 +43,13 @@ class _GlContext:
         if self._context is not None:
             self._context.free()
             self._context = None
+
+    def _free_at_exit(self) -> None:
+        try:
+            self.free()
+        except Exception:
+            # robosuite's own renderer, if something used it, has terminated the display of both: nothing is left to free.
+            self._context._context = None
 
     @staticmethod
     def _create() -> Any:

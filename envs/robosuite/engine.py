@@ -141,7 +141,10 @@ class Engine:
         import mujoco
 
         self.restore()
-        mujoco.mj_forward(self.model, self.data)
+        for _ in range(2):
+            # Once where robosuite builds its simulation and once where it builds its renderer: the constraint solver starts from
+            # its last solution, so the number of calls shows in the last bits.
+            mujoco.mj_forward(self.model, self.data)
         with numpy_random(generator):
             self.env._reset_internal()
 
