@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import AssetError
 from ..base import StageClock, StepOutcome, Task, VlaEnv
 from ..robosuite.engine import Engine
+from ..robosuite.specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
 from ._upstream import problem_class
 from .init_states import load_init_states
 from .scenes import ReferenceScenes, independent_scene
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
 # Of the reference protocol (run_libero_eval.py, libero_utils.get_libero_dummy_action): no motion, gripper open.
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
-# Of hf-libero (libero/libero/envs/env_wrapper.py, ControlEnv): its defaults, which no evaluation changes.
-CONTROLLER = "OSC_POSE"
-CONTROL_HZ = 20
-
-CAMERAS = {"primary": "agentview", "wrist": "robot0_eye_in_hand"}
-
 # Compiled models a worker keeps, the last used ones.
 MODELS_KEPT = 2
 
@@ -168,11 +163,12 @@ class LiberoEnv(VlaEnv):
 
 
 def _problem_arguments(bddl: Path) -> dict[str, Any]:
+    """What hf-libero's ControlEnv passes on (libero/libero/envs/env_wrapper.py); no evaluation changes it."""
     from robosuite import load_controller_config
 
     return {
         "bddl_file_name": str(bddl),
-        "robots": ["Panda"],
+        "robots": [ROBOT],
         "controller_configs": load_controller_config(default_controller=CONTROLLER),
         "gripper_types": "default",
         "initialization_noise": None,

@@ -17,12 +17,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import DependencyError
+from ..rendering_probe import REMEDIES
 
 GL_PLATFORMS = ("egl", "osmesa")
-SYSTEM_PACKAGES = {
-    "egl": "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri",
-    "osmesa": "apt-get install libosmesa6",
-}
 
 
 def choose_gl_platform() -> str:
@@ -38,13 +35,9 @@ def choose_gl_platform() -> str:
     return platform
 
 
-def no_renderer(platform: str, reason: BaseException | str) -> DependencyError:
+def no_renderer(platform: str, reason: BaseException) -> DependencyError:
     """The error for an OpenGL platform that does not work on this machine."""
-    other = GL_PLATFORMS[1 - GL_PLATFORMS.index(platform)]
-    return DependencyError(
-        f"rendering with {platform} does not work on this machine ({reason}). Install its system packages "
-        f"({SYSTEM_PACKAGES[platform]}), or set MUJOCO_GL={other} ({SYSTEM_PACKAGES[other]})."
-    )
+    return DependencyError(f"MuJoCo cannot draw offscreen with {platform.upper()}: {reason}. {REMEDIES[platform]}.")
 
 
 def import_robosuite() -> Any:
