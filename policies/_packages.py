@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 
 from ..errors import DependencyError
@@ -20,6 +21,9 @@ def require(packages: Sequence[str], extra: str) -> None:
     Raises:
         DependencyError: Names the first that is missing and the command that installs it.
     """
+    # Environments simulate on the same cores, so torch's threads must sleep while they wait for each other: spinning, its default,
+    # made small networks ten times slower beside two busy workers. It has to be said before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for package in packages:
         try:
             importlib.import_module(_MODULES.get(package, package))

@@ -18,7 +18,7 @@ from ..errors import PolicyError
 from ._json import read_json
 
 # A mapped file's pages count as this process's memory for as long as the mapping lives, so it is renewed after this many bytes.
-_MAPPED_BYTES = 256 * 1024**2
+_MAPPED_BYTES = 64 * 1024**2
 _RANDOM_STD = 0.02
 _ZERO = ("bias", "beta", "mean")  # ends of the names of parameters that are added or subtracted
 

@@ -127,7 +127,9 @@ def test_the_diffusion_schedule_equals_diffusers(recorded: Recorded) -> None:
     assert schedule.timesteps == recorded["D10_timesteps"].tolist()
     assert DdimSchedule(50).timesteps == recorded["D50_timesteps"].tolist()
     np.testing.assert_array_equal(schedule.alphas_cumprod.numpy(), recorded["D_alphas_cumprod"])
-    np.testing.assert_array_equal(torch.stack([embed_timestep(t, 32) for t in range(50)]).numpy(), recorded["D_time_embeddings_t0_49"])
+    np.testing.assert_array_equal(
+        torch.stack([embed_timestep(t, 32) for t in range(50)]).numpy(), recorded["D_time_embeddings_t0_49"]
+    )
     for index, timestep in enumerate(recorded["D10_case0_step_t"].tolist()):
         sample, noise = (torch.from_numpy(recorded[f"D10_case0_step_{name}"][index]) for name in ("sample", "noise_pred"))
         after = schedule.step(noise, timestep, sample).numpy()
@@ -156,7 +158,9 @@ def test_a_head_of_another_kind_is_named(make: Make) -> None:
         make("diffusion", proprio=False)
 
 
-@pytest.mark.parametrize(("head", "steps", "message"), [("l2", 50, "policy.head"), ("l1", 51, "policy.diffusion_steps must be 1..50")])
+@pytest.mark.parametrize(
+    ("head", "steps", "message"), [("l2", 50, "policy.head"), ("l1", 51, "policy.diffusion_steps must be 1..50")]
+)
 def test_settings_that_cannot_be_are_refused(head: Head, steps: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OftConfig(PLATFORMS["libero"], head, True, False, steps)
