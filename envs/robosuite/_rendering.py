@@ -135,16 +135,3 @@ class Renderer:
             mujoco.mjr_resizeOffscreen(max(width, self._context.offWidth), max(height, self._context.offHeight), self._context)
         # Another renderer of this process may have drawn since.
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-
-
-def gl_description() -> str:
-    """What renders on this machine, e.g. ``egl: Mesa, llvmpipe (LLVM 15.0.6, 256 bits), 4.5``.
-
-    Raises:
-        DependencyError: No OpenGL context can be made.
-    """
-    GL_CONTEXT.make_current()
-    from OpenGL import GL
-
-    parts = (GL.glGetString(name) for name in (GL.GL_VENDOR, GL.GL_RENDERER, GL.GL_VERSION))
-    return f"{choose_gl_platform()}: {', '.join(part.decode() for part in parts if part)}"
