@@ -23,6 +23,7 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "replay": "vlagym.policies.replay:ReplayPolicy",
         "openvla": "vlagym.policies.openvla.policy:make_openvla",
         "openvla_oft": "vlagym.policies.openvla.policy:make_openvla_oft",
+        "openvla_oft_joint": "vlagym.policies.openvla.policy:make_openvla_oft_joint",
         "rt1": "vlagym.policies.rt1.policy:make_rt1",
         "rt1_x": "vlagym.policies.rt1.policy:make_rt1_x",
     },

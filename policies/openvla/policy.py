@@ -202,6 +202,7 @@ def make_openvla_oft(
     attention: Literal["sdpa", "eager"] = "sdpa",
     max_batch: int | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
+    policy: str = "openvla_oft",
 ) -> OpenVlaOftPolicy:
     """OpenVLA-OFT on a suite; the settings are described in conf/policy/openvla_oft.yaml.
 
@@ -210,9 +211,9 @@ def make_openvla_oft(
         PolicyError: A checkpoint that is damaged or does not fit.
         DependencyError: A package is missing.
     """
-    pipeline = Pipeline(suite, "openvla_oft", cameras, image_transforms, action_transforms, emits)
+    pipeline = Pipeline(suite, policy, cameras, image_transforms, action_transforms, emits)
     if checkpoint is None:
-        raise no_recipe(suite, "openvla_oft", ["checkpoint", "platform"])
+        raise no_recipe(suite, policy, ["checkpoint", "platform"])
     oft = OftConfig(find_platform(platform), head, proprio, film, diffusion_steps)
     _check_sizes(suite, oft, len(pipeline.cameras))
     chunk = oft.platform.chunk
@@ -228,6 +229,11 @@ def make_openvla_oft(
     sources = opened.oft_weights(film, components, component_step)
     model = build_oft(opened.config, oft, sources, device=opened.device, dtype=opened.dtype, attention=attention)
     return OpenVlaOftPolicy(pipeline, opened, model, action_scale, proprio_scale, executes or chunk, max_batch)
+
+
+def make_openvla_oft_joint(suite: Suite, **settings: Any) -> OpenVlaOftPolicy:
+    """OpenVLA-OFT with the checkpoint that was trained on all four LIBERO suites together."""
+    return make_openvla_oft(suite, **settings, policy="openvla_oft_joint")
 
 
 def _check_sizes(suite: Suite, oft: OftConfig, cameras: int) -> None:

@@ -17,7 +17,7 @@ from ...envs.base import Suite
 from ...errors import ConfigError, PolicyError
 from .._checkpoints import Checkpoint, find_checkpoint
 from .._packages import require
-from .._pipeline import Named, Pipeline, no_recipe
+from .._pipeline import Named, Pipeline
 from ..base import Chunk, Policy, PolicyObservation
 from .config import Rt1Config
 from .instructions import make_encoder
@@ -79,7 +79,8 @@ class Rt1Policy(Policy):
         tokens = self._tokens(observations)
         parts = self._network.config.detokenize(tokens)
         actions = np.concatenate([parts[name] for name in _EMITTED], axis=1)
-        return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
+        chunks = (self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True))
+        return [chunk.astype(np.float64) for chunk in chunks]
 
     def release(self, episode_ids: Sequence[str]) -> None:
         self._pipeline.release(episode_ids)
@@ -141,7 +142,10 @@ def make_rt1(
     """
     pipeline = Pipeline(suite, policy, cameras, image_transforms, action_transforms, emits)
     if checkpoint is None:
-        raise no_recipe(suite, policy, ["checkpoint"])
+        raise ConfigError(
+            "policy.checkpoint is needed: the published RT-1 policies are TensorFlow's. Download one, convert it with "
+            "`vla-eval convert rt1 SAVED_MODEL OUT` and give policy.checkpoint=OUT."
+        )
     if len(pipeline.cameras) != 1 or suite.action_spec.size != _ACTION_SIZE:
         raise ConfigError(
             f"RT-1 sees one camera and emits {_ACTION_SIZE} numbers; got {len(pipeline.cameras)} cameras and a suite that takes "

@@ -117,7 +117,8 @@ def test_the_record_says_what_acted(build: Callable[..., Policy]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoint": None}, "'rt1' has no recipe for suite 'simpler_google'.*policy.checkpoint"),
+        ({"checkpoint": None}, "policy.checkpoint is needed.*vla-eval convert rt1"),
+        ({"emits": None}, "'rt1' has no recipe for suite 'simpler_google'.*simpler_google_va, simpler_google_vm"),
         ({"cameras": ["primary", "wrist"]}, "RT-1 sees one camera"),
         ({"checkpoint": "nowhere"}, "there is no such folder"),
         ({"instruction_encoder": "bert"}, "must be use, FILE.npz or package.module:function"),
