@@ -17,6 +17,7 @@ _COMMANDS = {
     "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
     "power": ("vlagym.eval.cli_power", "how many episodes it takes to see a drop"),
+    "render": ("vlagym.eval.cli_render", "draw recorded episodes again, at any size, from any camera"),
     "table": ("vlagym.eval.cli_table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
 }
 

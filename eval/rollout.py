@@ -161,19 +161,20 @@ class TrajectoryRecorder(Recorder):
         self._physics_states = [env.physics_state()]
 
     def acting(self, actions: NDArray[np.floating[Any]]) -> None:
-        self._actions += list(actions)
+        self._coming = iter(actions)  # what is left of them when a new subtask begins is never executed
 
     def stepped(self) -> None:
+        self._actions.append(next(self._coming))
         self._render_states.append(self._env.render_state())
         self._physics_states.append(self._env.physics_state())
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
-        name = f"trajectories/episode={self._index}--{_episode_name(result.spec)}.npz"
+        name = f"trajectories/episode={self._index}--{episode_file_name(result.spec)}.npz"
         meta = {**asdict(result.spec), "instruction": result.instruction, "steps": result.steps, "success": result.success}
         with self._env.clock("trajectory"):
             save_trajectory(
                 self._run_dir / name,
-                actions=np.array(self._actions[: result.steps]),
+                actions=np.array(self._actions),
                 render_states=np.array(self._render_states),
                 physics_states=np.array(self._physics_states),
                 meta=meta,
@@ -217,7 +218,7 @@ class VideoRecorder(Recorder):
         name = f"{self._settings.stamp}--{self._settings.policy}--episode={self._index}--success={result.success}"
         try:
             with self._env.clock("video"):
-                path = self._writer.finish(f"{name}--{_episode_name(result.spec)}.mp4")
+                path = self._writer.finish(f"{name}--{episode_file_name(result.spec)}.mp4")
         except RunError as error:
             return {"video": None, "video_error": str(error)}
         return {"video": f"videos/{path.name}"}
@@ -241,6 +242,7 @@ def _peak_rss_mb() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _episode_name(spec: EpisodeSpec) -> str:
+def episode_file_name(spec: EpisodeSpec) -> str:
+    """The part of a file's name that says which episode it is of."""
     seed = f"--seed={spec.seed}" if spec.seed else ""
     return re.sub(r"[^\w.=+-]", "_", f"suite={spec.suite}--trial={spec.trial}{seed}--task={spec.task}")

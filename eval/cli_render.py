@@ -1,0 +1,79 @@
+"""``vla-eval render``: draw recorded episodes again."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ConfigError
+from .console import make_console
+from .render import Drawing, Drawn, render_episodes, select_episodes, write_grid
+from .results import load_run
+
+GRID_TILES = 25
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``vla-eval render ARGV``; returns 0, or 1 if some episodes could not be drawn.
+
+    Raises:
+        VlagymError: Not a run, nothing to draw, or not the suite it was made with.
+    """
+    arguments = _parser().parse_args(argv)
+    run = load_run(arguments.run)
+    output = arguments.output or run.path.resolve().with_name(f"{run.name}--rendered")
+    if output.resolve().is_relative_to(run.path.resolve()):
+        raise ConfigError(f"{output} is inside the run, which is never modified; choose another --output.")
+    drawing = Drawing(_cameras(arguments.camera), _size(arguments.size), arguments.fps)
+    chosen = select_episodes(run, arguments.episodes)
+    console = make_console()
+    drawn = []
+    for one in render_episodes(run, chosen, output, drawing, arguments.workers):
+        drawn.append(one)
+        text = one.video.name if one.video else f"{one.result.spec.id} cannot be drawn: {one.error}"
+        console.print(f"[{len(drawn)}/{len(chosen)}] {text}", highlight=False, markup=False, soft_wrap=True)
+    if arguments.grid:
+        _write_grids(drawn, output)
+    console.print(f"videos: {output}", highlight=False, markup=False, soft_wrap=True)
+    return 0 if all(one.video for one in drawn) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vla-eval render", description="Draw recorded episodes again, at any size, from any camera."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--episodes",
+        default="failures",
+        metavar="WHICH",
+        help="failures (default), successes, all, or numbers or ids separated by commas, e.g. 3,17 or libero_goal/open_drawer/4/0",
+    )
+    parser.add_argument("--camera", action="append", metavar="NAME", help="camera to show; repeat it or use commas for several")
+    parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of each camera's picture, e.g. 720x720 (default: the protocol's)")
+    parser.add_argument("--fps", type=float, metavar="N", help="frames per second (default: the run's)")
+    parser.add_argument("--grid", action="store_true", help=f"also tile the videos, {GRID_TILES} at a time")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--rendered beside the run")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    return parser
+
+
+def _cameras(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    return tuple(name for part in given for name in part.split(",") if name) if given else None
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or not (0 < int(match[1]) <= 4096 and 0 < int(match[2]) <= 4096):
+        raise ConfigError(f"--size is WIDTHxHEIGHT in pixels, e.g. 720x720, up to 4096; got {text!r}.")
+    return int(match[2]), int(match[1])
+
+
+def _write_grids(drawn: Sequence[Drawn], output: Path) -> None:
+    shown = [one for one in drawn if one.video]
+    for page, start in enumerate(range(0, len(shown), GRID_TILES), 1):
+        write_grid(shown[start : start + GRID_TILES], output / f"grid-{page}.mp4")

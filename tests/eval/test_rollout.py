@@ -1,0 +1,31 @@
+"""What is recorded of an episode inside a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from toy_suite import ToySuite
+
+from vlagym.episode import EpisodeSpec
+from vlagym.eval.rollout import RecordSettings, Rollout, TrajectoryRecorder
+from vlagym.trajectory import load_trajectory
+
+
+def test_a_chunk_that_a_new_subtask_cuts_short_is_recorded_as_far_as_it_went(tmp_path: Path) -> None:
+    env = ToySuite(chain=2, goal=0.5).make_env(())
+    record = RecordSettings(tmp_path, "now", "none", "none", (), 10)
+    rollout = Rollout(env, [TrajectoryRecorder(record)])
+    rollout.begin(EpisodeSpec("toy", "push_right", 0), 0)
+    executed: list[np.ndarray] = []
+    chunks = np.random.default_rng(0).uniform(0.5, 1, (20, 8, 2)).astype(np.float32)
+    for chunk in chunks:
+        done = rollout.advance(chunk)
+        executed += list(chunk[: done.executed])
+        if done.ended_by:
+            break
+    result = rollout.finish(done)
+    assert result.success
+    assert len(executed) < 8 * (len(executed) // 8 + 1) - 1, "no chunk was cut"
+    trajectory = load_trajectory(tmp_path / result.execution["trajectory"])
+    np.testing.assert_array_equal(trajectory["actions"], executed)
