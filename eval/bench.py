@@ -84,6 +84,10 @@ class Measurement:
 
 def main(argv: Sequence[str]) -> int:
     """Measure what the settings in conf/bench.yaml ask for; returns the exit code."""
+    if any(argument.startswith("policy=") for argument in argv):
+        from .bench_policy import main as bench_policy
+
+        return bench_policy(argv)
     if any(argument in ("-h", "--help") for argument in argv):
         print((Path(__file__).parents[1] / "conf" / "bench.yaml").read_text(encoding="utf-8"))
         return 0
