@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import gymnasium
@@ -313,6 +313,10 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         """
         raise EnvError(f"{self.suite.name}: no floor is defined for this suite.")
 
+    def _next_subtask(self) -> bool:
+        """Go on to the next instruction because the policy says it is done with this one; False where the episode then ends."""
+        return False
+
     def subtask_results(self) -> tuple[SubtaskResult, ...]:
         """Results of the links of a chain so far; empty for an episode with a single instruction."""
         return ()
@@ -349,20 +353,25 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         info = {**self._info(success), "new_subtask": result.new_subtask}
         return self._observe(), float(success), result.ended_by not in (None, "horizon"), truncated, info
 
-    def step_chunk(self, actions: Any, *, on_step: Callable[[], None] | None = None) -> ChunkResult:
+    def step_chunk(self, actions: Any, *, on_step: Callable[[], None] | None = None, done: bool = False) -> ChunkResult:
         """Execute actions float[T, A] one after the other; images are drawn once, after the last step, if the episode goes on.
 
         Args:
             actions: At least one action.
             on_step: Called after every step, e.g. to record `render_state` or `render`.
+            done: The policy declares the task accomplished with these actions.
 
         Raises:
             EnvError: Wrong shape, a value that is not finite, no episode under way.
         """
+        goes_on = done and self._next_subtask()
         result = self._execute(actions, on_step)
         if result.ended_by is not None:
             return result
-        return ChunkResult(self._observe(), result.successes, result.executed, None, result.new_subtask)
+        if done and not goes_on:
+            self._over = True
+            return replace(result, ended_by="policy", new_subtask=False)
+        return replace(result, observation=self._observe(), new_subtask=result.new_subtask or goes_on)
 
     def render(self, camera: str = "primary", height: int | None = None, width: int | None = None) -> Any:
         """The present moment as uint8[height, width, 3]; the protocol's size by default. Drawn once per moment and size."""

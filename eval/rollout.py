@@ -75,11 +75,11 @@ class Rollout:
             recorder.started(spec, index, self.env)
         return observation
 
-    def advance(self, actions: NDArray[np.floating[Any]]) -> ChunkResult:
-        """Execute a chunk of actions float[T, A]."""
+    def advance(self, actions: NDArray[np.floating[Any]], done: bool = False) -> ChunkResult:
+        """Execute a chunk of actions float[T, A]; with `done` the policy declares the task accomplished."""
         for recorder in self.recorders:
             recorder.acting(actions)
-        result = self.env.step_chunk(actions, on_step=self._stepped)
+        result = self.env.step_chunk(actions, on_step=self._stepped, done=done)
         self.steps += result.executed
         self._successes += result.successes.tolist()
         return result

@@ -62,8 +62,12 @@ class Runner:
         self._failed_starts = 0
         self.policy_use = PolicyUse()
 
-    def run(self, episodes: Sequence[tuple[int, EpisodeSpec]]) -> None:
-        """Run episodes, given with their positions in the plan, until each has a result.
+    def run(self, episodes: Sequence[tuple[int, EpisodeSpec]], queue: EpisodeQueue | None = None) -> None:
+        """Run episodes, given with their positions in the plan, until each has a result or the queue has no more to give.
+
+        Args:
+            episodes: What may be run.
+            queue: In what order they are handed out; task by task if None.
 
         Raises:
             PolicyError: The policy broke its contract.
@@ -71,7 +75,7 @@ class Runner:
             VlagymError: What a worker found missing on this machine.
         """
         self._index = {spec: index for index, spec in episodes}
-        queue = EpisodeQueue(self._index)
+        queue = EpisodeQueue(self._index) if queue is None else queue
         with WorkerPool(self._settings, self._size, self._timeout_s) as pool:
             while len(queue) or any(worker.spec for worker in pool.workers):
                 for worker in pool.idle():
@@ -125,8 +129,9 @@ class Runner:
             self.policy_use.batches += 1
             self.policy_use.observations += len(batch)
             checked = checked_chunks(self._policy, self._settings.suite, observations, chunks)
-            for (worker, _), chunk in zip(batch, checked, strict=True):
-                worker.send(Actions(chunk))
+            done = self._policy.done([observation["episode_id"] for observation in observations])
+            for (worker, _), chunk, declared in zip(batch, checked, done, strict=True):
+                worker.send(Actions(chunk, declared))
 
     def _end(self, spec: EpisodeSpec, result: EpisodeResult, worker: int) -> None:
         self._policy.release([spec.id])

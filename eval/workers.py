@@ -61,9 +61,10 @@ class Begin:
 
 @dataclass(frozen=True)
 class Actions:
-    """Execute these actions float[T, A]."""
+    """Execute these actions float[T, A]; with `done` the policy declares the task accomplished."""
 
     actions: NDArray[np.floating[Any]]
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,7 @@ def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Me
     if isinstance(command, Begin):
         observation, new_subtask = rollout.begin(command.spec, command.index), False
     else:
-        chunk = rollout.advance(command.actions)
+        chunk = rollout.advance(command.actions, command.done)
         if chunk.observation is None:
             return Ended(rollout.finish(chunk))
         observation, new_subtask = chunk.observation, chunk.new_subtask

@@ -53,6 +53,14 @@ class Policy(ABC):
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
         """One chunk float[T, A] per observation, T >= 1; all T actions are executed before the next observation is drawn."""
 
+    def done(self, episode_ids: Sequence[str]) -> list[bool]:
+        """Whether it declared each episode's task accomplished in its last `act`.
+
+        The chunk it gave then is still executed. After it the episode ends (``ended_by`` is ``policy``), or goes on with the next
+        instruction where the benchmark has one.
+        """
+        return [False] * len(episode_ids)
+
     def release(self, episode_ids: Sequence[str]) -> None:
         """These episodes are over: drop their state."""
 

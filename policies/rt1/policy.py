@@ -69,6 +69,7 @@ class Rt1Policy(Policy):
         self._checkpoint = checkpoint
         self._settings = dict(settings)
         self._frames: dict[str, deque[torch.Tensor]] = {}
+        self._declared: dict[str, bool] = {}
 
     def reset(self, episode_ids: Sequence[str]) -> None:
         self._pipeline.reset(episode_ids)
@@ -78,14 +79,21 @@ class Rt1Policy(Policy):
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
         tokens = self._tokens(observations)
         parts = self._network.config.detokenize(tokens)
+        # Class 0 of three, which an unknown class also counts as, is "terminate".
+        for observation, terminate in zip(observations, parts["terminate_episode"][:, 0] > 0, strict=True):
+            self._declared[observation["episode_id"]] = bool(terminate)
         actions = np.concatenate([parts[name] for name in _EMITTED], axis=1)
         chunks = (self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True))
         return [chunk.astype(np.float64) for chunk in chunks]
+
+    def done(self, episode_ids: Sequence[str]) -> list[bool]:
+        return [self._declared[episode_id] for episode_id in episode_ids]
 
     def release(self, episode_ids: Sequence[str]) -> None:
         self._pipeline.release(episode_ids)
         for episode_id in episode_ids:
             self._frames.pop(episode_id, None)
+            self._declared.pop(episode_id, None)
 
     def provenance(self) -> dict[str, Any]:
         found = self._checkpoint

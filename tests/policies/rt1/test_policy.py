@@ -82,6 +82,8 @@ def test_rt1_acts_as_simplerenvs_own_adapter(build: Callable[..., Policy], folde
         observations = [observe({"primary": image}, "pick coke can", episode, frame) for episode in range(2)]
         for chunk in policy.act(observations):
             np.testing.assert_allclose(chunk, expected[frame : frame + 1], atol=1e-6)
+            assert chunk.dtype == np.float64
+        assert policy.done(episodes) == [bool(recorded["google_robot/action/terminate_episode"][frame][0] > 0)] * 2
 
 
 def test_a_window_of_frames_is_kept_per_episode(
