@@ -34,6 +34,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   policy=NAME          policy.KEY=VALUE sets what the policy takes, suite.KEY=VALUE what the suite takes
   tasks=[NAME,...]     names or indices; all by default
   episodes_per_task=N  trials 0 .. N-1 of each task; all by default
+  trials=[0,7]         just these trials of each task
   seeds=[0,1,2]        run everything once per seed
   video=all            or failures, first_per_task, none
   video_cameras=[primary]

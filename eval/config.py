@@ -59,6 +59,7 @@ class RunConfig:
     legs: tuple[Leg, ...]
     tasks: tuple[str | int, ...] | None
     episodes_per_task: int | None
+    trials: tuple[int, ...] | None
     seeds: tuple[int, ...]
     workers: int | None
     egl_devices: tuple[int, ...] | None
@@ -73,6 +74,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         checks = {
             "episodes_per_task": (self.episodes_per_task is None or self.episodes_per_task >= 1, "a number from 1, or null"),
+            "trials": (
+                self.trials is None or (self.episodes_per_task is None and len(set(self.trials)) == len(self.trials) > 0),
+                "a list of different trials, e.g. [0,7], without episodes_per_task, or null",
+            ),
             "seeds": (len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "a list of different seeds, e.g. [0,1,2]"),
             "workers": (self.workers is None or self.workers >= 1, "a number from 1, or null"),
             "worker_timeout_s": (self.worker_timeout_s > 0, "seconds above 0"),
@@ -232,6 +237,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "legs": _tuple_of(lambda leg: Leg(dict(leg["suite"]), dict(leg["policy"]))),
     "tasks": _optional(_tuple_of(lambda task: task if isinstance(task, int) else str(task))),
     "episodes_per_task": _optional(int),
+    "trials": _optional(_tuple_of(int)),
     "seeds": _tuple_of(int),
     "workers": _optional(int),
     "egl_devices": _optional(_tuple_of(int)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .._registry import unknown_name
 from ..envs.base import Suite, Task
@@ -17,6 +17,7 @@ def plan_episodes(
     tasks: Sequence[str | int] | None = None,
     episodes_per_task: int | None = None,
     seeds: Sequence[int] = (0,),
+    trials: Sequence[int] | None = None,
 ) -> list[EpisodeSpec]:
     """All episodes of a run, by suite, task, seed and trial.
 
@@ -25,9 +26,10 @@ def plan_episodes(
         tasks: Names or indices to keep; a name must be known to at least one suite, an index to all. None keeps all.
         episodes_per_task: Trials 0 .. N - 1 of each task; None for all that the suite has.
         seeds: Each (task, trial) is planned once per seed.
+        trials: Exactly these trials of each task, instead of the first ones.
 
     Raises:
-        ConfigError: An unknown task, or more episodes than a task has trials.
+        ConfigError: An unknown task or trial, or more episodes than a task has trials.
     """
     if tasks is not None:
         _check_known(suites, tasks)
@@ -35,8 +37,8 @@ def plan_episodes(
     for suite in suites:
         for index, task in enumerate(suite.tasks()):
             if tasks is None or task.name in tasks or index in tasks:
-                trials = _trials(suite, task, episodes_per_task)
-                plan += [EpisodeSpec(suite.name, task.name, trial, seed) for seed in seeds for trial in range(trials)]
+                chosen = _trials(suite, task, episodes_per_task, trials)
+                plan += [EpisodeSpec(suite.name, task.name, trial, seed) for seed in seeds for trial in chosen]
     return plan
 
 
@@ -80,6 +82,33 @@ class EpisodeQueue:
         self._task_of_worker.pop(worker, None)
 
 
+class RoundsQueue(EpisodeQueue):
+    """Hands out episodes round by round, and no more of them once there are enough.
+
+    Args:
+        rounds: What is to be run first, second, ...
+        enough: Asked before every episode.
+    """
+
+    def __init__(self, rounds: Iterable[Iterable[EpisodeSpec]], enough: Callable[[], bool]) -> None:
+        super().__init__(())
+        self._rounds = [EpisodeQueue(episodes) for episodes in rounds]
+        self._enough = enough
+        for queue in self._rounds:
+            queue._task_of_worker = self._task_of_worker
+
+    def __len__(self) -> int:
+        return 0 if self._enough() else sum(map(len, self._rounds))
+
+    def take(self, worker: int) -> EpisodeSpec | None:
+        if self._enough():
+            return None
+        return next((queue.take(worker) for queue in self._rounds if len(queue)), None)
+
+    def put_back(self, spec: EpisodeSpec, worker: int) -> None:
+        self._rounds[0].put_back(spec, worker)  # it is overdue, whatever its round
+
+
 def _check_known(suites: Sequence[Suite], tasks: Sequence[str | int]) -> None:
     names = [task.name for suite in suites for task in suite.tasks()]
     smallest = min(len(suite.tasks()) for suite in suites)
@@ -90,10 +119,14 @@ def _check_known(suites: Sequence[Suite], tasks: Sequence[str | int]) -> None:
             raise ConfigError(f"task index {task} is out of range: tasks are numbered 0..{smallest - 1}.")
 
 
-def _trials(suite: Suite, task: Task, episodes_per_task: int | None) -> int:
+def _trials(suite: Suite, task: Task, episodes_per_task: int | None, trials: Sequence[int] | None) -> Sequence[int]:
+    if trials is not None:
+        if not all(0 <= trial < task.trials for trial in trials):
+            raise ConfigError(f"trials={list(trials)}: {suite.name}/{task.name} has trials 0..{task.trials - 1}.")
+        return trials
     if episodes_per_task is not None and episodes_per_task > task.trials:
         raise ConfigError(
             f"episodes_per_task={episodes_per_task}: {suite.name}/{task.name} has {task.trials} trials (initial states). "
             "Use seeds=[0,1,...] to run each of them several times."
         )
-    return task.trials if episodes_per_task is None else episodes_per_task
+    return range(task.trials if episodes_per_task is None else episodes_per_task)

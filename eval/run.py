@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..policies.base import Policy
 from ..policies.registry import make_policy
 from .config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
 from .events import Subscriber
-from .plan import plan_episodes, plan_sha256
+from .plan import EpisodeQueue, plan_episodes, plan_sha256
 from .provenance import differences, environment, leg_header, merged_notices
 from .rollout import RecordSettings
 from .runner import Runner
@@ -51,17 +51,29 @@ class Outcome:
     interrupted: bool
 
 
-def evaluate(config: RunConfig, subscribers: Sequence[Subscriber] = ()) -> Outcome:
+MakeQueue = Callable[[Sequence[EpisodeSpec]], EpisodeQueue]
+
+
+def evaluate(config: RunConfig, subscribers: Sequence[Subscriber] = (), make_queue: MakeQueue = EpisodeQueue) -> Outcome:
     """Run an evaluation in a new folder.
+
+    Args:
+        config: What to run.
+        subscribers: Told of everything that happens.
+        make_queue: Puts a leg's episodes in the order in which they are handed out.
 
     Raises:
         VlagymError: Something that can be mended: a setting, an asset, the policy, the disk. Finished episodes are kept.
     """
-    return _Evaluation(config).start(subscribers)
+    return _Evaluation(config, make_queue=make_queue).start(subscribers)
 
 
 def resume(
-    path: Path, execution: RunConfig | None = None, names: Sequence[str] = (), subscribers: Sequence[Subscriber] = ()
+    path: Path,
+    execution: RunConfig | None = None,
+    names: Sequence[str] = (),
+    subscribers: Sequence[Subscriber] = (),
+    make_queue: MakeQueue = EpisodeQueue,
 ) -> Outcome:
     """Finish an interrupted run: only what is missing, and what ended in an error, is run.
 
@@ -70,6 +82,7 @@ def resume(
         execution: Where the settings in `names` are taken from instead of the recorded ones.
         names: Which of `EXECUTION_SETTINGS`.
         subscribers: Told of everything that happens.
+        make_queue: Puts a leg's episodes in the order in which they are handed out.
 
     Raises:
         RunError: Not a run, or its protocol, plan or policy is no longer the recorded one.
@@ -78,18 +91,19 @@ def resume(
     config = folder.config()
     if execution is not None:
         config = config.with_execution_of(execution, names)
-    return _Evaluation(config, folder).resume(subscribers)
+    return _Evaluation(config, folder, make_queue).resume(subscribers)
 
 
 class _Evaluation:
     """The steps of one evaluation. Everything that can be refused is refused before the folder is made."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder | None = None) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder | None = None, make_queue: MakeQueue = EpisodeQueue) -> None:
         config.assets.export()
         self.config = config
         self.folder = folder
+        self.make_queue = make_queue
         self.suites = [make_suite(leg.suite) for leg in config.legs]
-        self.plan = plan_episodes(self.suites, config.tasks, config.episodes_per_task, config.seeds)
+        self.plan = plan_episodes(self.suites, config.tasks, config.episodes_per_task, config.seeds, config.trials)
         _check_video_cameras(config, self.suites)
         for suite in self.suites:
             suite.check_ready()
@@ -165,7 +179,7 @@ class _Evaluation:
             self.config.attempts,
             subscribers,
         )
-        runner.run(episodes)
+        runner.run(episodes, self.make_queue([spec for _, spec in episodes]))
 
     def _policies(self) -> Iterator[Policy]:
         """Policies leg by leg; the first is built at once, so that a bad setting is refused before a folder is made."""

@@ -38,6 +38,8 @@ def test_settings_survive_json() -> None:
         (["workers=0"], "workers must be a number from 1"),
         (["video=some"], "one of all, failures, first_per_task, none"),
         (["seeds=[1,1]"], "different seeds"),
+        (["trials=[1,1]"], "different trials"),
+        (["trials=[1]", "episodes_per_task=1"], "without episodes_per_task"),
         (["assets.stand_ins=perhaps"], "allow, deny or null"),
         (["workers"], "key=value"),
         (["policy=replay"], "policy.run"),

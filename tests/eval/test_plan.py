@@ -20,6 +20,13 @@ def test_tasks_are_chosen_by_name_or_index() -> None:
     assert {spec.task for spec in by_name} == {"push_far"}
 
 
+def test_single_trials_can_be_chosen() -> None:
+    plan = plan_episodes([ToySuite()], tasks=[0], trials=[7, 2], seeds=(0, 1))
+    assert [(spec.trial, spec.seed) for spec in plan] == [(7, 0), (2, 0), (7, 1), (2, 1)]
+    with pytest.raises(ConfigError, match=r"trials=\[2, 10\]: toy/push_right has trials 0\.\.9"):
+        plan_episodes([ToySuite()], trials=[2, 10])
+
+
 @pytest.mark.parametrize(
     ("tasks", "episodes", "named"),
     [(["push_fat"], None, "Did you mean 'push_far'"), ([2], None, "0..1"), (None, 11, "has 10 trials")],
