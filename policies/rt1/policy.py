@@ -46,6 +46,7 @@ class Rt1Policy(Policy):
         encode: From an instruction to its embedding.
         checkpoint: Where the weights come from; None for random ones.
         settings: Further settings, for the record.
+        terminates: Whether its saying so ends the episode.
         max_batch: Most observations at once.
     """
 
@@ -56,6 +57,7 @@ class Rt1Policy(Policy):
         encode: Callable[[str], NDArray[np.float32]],
         checkpoint: Checkpoint | None,
         settings: Mapping[str, Any],
+        terminates: bool,
         max_batch: int | None,
     ) -> None:
         if max_batch is not None and max_batch < 1:
@@ -67,7 +69,8 @@ class Rt1Policy(Policy):
         self._network = network
         self._encode = encode
         self._checkpoint = checkpoint
-        self._settings = dict(settings)
+        self._settings = {**settings, "terminates": terminates}
+        self._terminates = terminates
         self._frames: dict[str, deque[torch.Tensor]] = {}
         self._declared: dict[str, bool] = {}
 
@@ -81,7 +84,7 @@ class Rt1Policy(Policy):
         parts = self._network.config.detokenize(tokens)
         # Class 0 of three, which an unknown class also counts as, is "terminate".
         for observation, terminate in zip(observations, parts["terminate_episode"][:, 0] > 0, strict=True):
-            self._declared[observation["episode_id"]] = bool(terminate)
+            self._declared[observation["episode_id"]] = self._terminates and bool(terminate)
         actions = np.concatenate([parts[name] for name in _EMITTED], axis=1)
         chunks = (self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True))
         return [chunk.astype(np.float64) for chunk in chunks]
@@ -132,6 +135,7 @@ def make_rt1(
     *,
     checkpoint: str | None = None,
     instruction_encoder: str = "use",
+    terminates: bool = True,
     cameras: Sequence[str] | None = None,
     image_transforms: Named | None = None,
     action_transforms: Named | None = None,
@@ -173,7 +177,7 @@ def make_rt1(
         "device": device_name(where),
     }
     encode = make_encoder(instruction_encoder, network.config.token_size)
-    return Rt1Policy(pipeline, network, encode, found, settings, max_batch)
+    return Rt1Policy(pipeline, network, encode, found, settings, terminates, max_batch)
 
 
 def make_rt1_x(suite: Suite, **settings: Any) -> Rt1Policy:

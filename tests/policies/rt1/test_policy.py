@@ -109,6 +109,17 @@ def test_a_window_of_frames_is_kept_per_episode(
     np.testing.assert_array_equal(policy.act([late])[0][0, :3], recorded["action/world_vector"][0])
 
 
+def test_its_saying_so_may_be_ignored(build: Callable[..., Policy], folder: Path, observe: Observe) -> None:
+    recorded = np.load(folder / "simplerenv_rt1_golden.npz")
+    assert recorded["google_robot/action/terminate_episode"][0][0] == 1
+    observation = observe({"primary": recorded["google_images"][0]}, "pick coke can")
+    for terminates in (True, False):
+        policy = build(terminates=terminates)
+        policy.reset([observation["episode_id"]])
+        policy.act([observation])
+        assert policy.done([observation["episode_id"]]) == [terminates]
+
+
 def test_the_record_says_what_acted(build: Callable[..., Policy]) -> None:
     record = build().provenance()
     assert len(record["checkpoint_sha256"]) == 64
