@@ -42,11 +42,13 @@ def _suites() -> Table:
 
 
 def _policies() -> Table:
-    table = Table("policy", "from")
+    table = Table("policy", "recipes for", "from")
+    recipes = group_names("recipe")
     for name in group_names("policy"):
-        table.add_row(name, "vlagym")
+        suites = [recipe.removeprefix(f"{name}-") for recipe in recipes if recipe.startswith(f"{name}-")]
+        table.add_row(name, ", ".join(suites), "vlagym")
     for name, entry in POLICIES.plugins().items():
-        table.add_row(name, entry.value)
+        table.add_row(name, "", entry.value)
     return table
 
 
