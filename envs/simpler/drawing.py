@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -83,7 +84,7 @@ LIGHTING: dict[Lights, Lighting] = {
 
 @dataclass(frozen=True)
 class Look:
-    """All that pictures of an episode depend on besides poses; episodes that look the same share a canvas.
+    """All that what is drawn depends on besides poses; episodes that look the same share a canvas.
 
     Attributes:
         parts: What is visible and moves, in the order of the poses in a render state.
@@ -91,8 +92,6 @@ class Look:
         camera: The camera.
         camera_part: Index of the part that holds it.
         lights: Lamps.
-        overlay: Photograph that replaces whatever is not in `foreground`, None for no photograph.
-        foreground: Segmentation ids that stay.
         shader: What draws.
     """
 
@@ -101,8 +100,6 @@ class Look:
     camera: MountedCamera
     camera_part: int
     lights: Lights
-    overlay: Path | None
-    foreground: tuple[int, ...]
     shader: Shader
 
 
@@ -125,14 +122,33 @@ class Part:
     material: tuple[tuple[str, float], ...] = ()
 
 
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph that replaces the background.
+
+    Attributes:
+        file: Where it is.
+        foreground: Segmentation ids of what it does not cover.
+    """
+
+    file: Path
+    foreground: tuple[int, ...]
+
+    def put_behind(self, image: Image, segmentation: NDArray[np.uint32]) -> None:
+        """Replace the background of uint8[H, W, 3], given what is where, uint32[H, W]."""
+        covered = np.ones(1 + max(int(segmentation.max()), *self.foreground), np.bool_)
+        covered[list(self.foreground)] = False
+        np.copyto(image, _load(self.file, *image.shape[:2]), where=covered[segmentation][..., None])
+
+
 def visible(episode: Episode[Any]) -> list[Any]:
     """The links and actors whose poses a picture depends on, the camera's link included."""
     world, camera = episode.world, episode.robot.camera.link
-    drawn = _links_with_visuals(world.articulation)
+    drawn = _links_with_visuals(world.robot_urdf)
     found = [link for link in world.articulation.get_links() if link.name in drawn or link.name == camera]
     found += world.objects
     if world.cabinet is not None:
-        drawn = _links_with_visuals(world.cabinet)
+        drawn = _links_with_visuals(world.cabinet_urdf)
         found += [link for link in world.cabinet.get_links() if link.name in drawn]
     return found
 
@@ -152,7 +168,6 @@ def look_of(episode: Episode[Any], shader: Shader) -> Look:
             parts.append(Part(entity.get_id(), _visual_model(world.assets, entity.name), material=matte))
         else:
             parts.append(Part(entity.get_id(), world.cabinet_urdf, entity.name))
-    hidden = {actor.get_id() for actor in world.objects if actor.name in episode.hidden_objects}
     camera = episode.robot.camera
     return Look(
         parts=tuple(parts),
@@ -160,10 +175,18 @@ def look_of(episode: Episode[Any], shader: Shader) -> Look:
         camera=camera,
         camera_part=next(i for i, part in enumerate(parts) if part.link == camera.link),
         lights=setup.lights,
-        overlay=world.assets / OVERLAYS / setup.overlay if setup.overlay else None,
-        foreground=tuple(part.id for part in parts if part.id not in hidden),
         shader=shader,
     )
+
+
+def photograph_of(episode: Episode[Any]) -> Photograph | None:
+    """The photograph behind an episode, if it has one."""
+    world, overlay = episode.world, episode.setup.overlay
+    if overlay is None:
+        return None
+    hidden = {actor.get_id() for actor in world.objects if actor.name in episode.hidden_objects}
+    foreground = tuple(entity.get_id() for entity in visible(episode) if entity.get_id() not in hidden)
+    return Photograph(world.assets / OVERLAYS / overlay, foreground)
 
 
 class Canvas:
@@ -195,20 +218,21 @@ class Canvas:
         self._descriptions.clear()
         self._add_stage(look.stage, renderer)
         self._cameras: dict[tuple[int, int], Any] = {}
-        self._is_foreground = np.zeros(1 + max((look.stage.id, *(part.id for part in look.parts))), np.bool_)
-        self._is_foreground[list(look.foreground)] = True
 
-    def draw(self, render_state: Float64Array, height: int, width: int) -> Image:
+    def draw(self, render_state: Float64Array, height: int, width: int, photograph: Photograph | None) -> Image:
         """A moment as uint8[height, width, 3]."""
-        colour, segmentation = self.textures(render_state, height, width)
-        image: Image = np.clip(colour[..., :3] * 255, 0, 255).astype(np.uint8)
-        if self.look.overlay is not None:
-            background = ~self._is_foreground[segmentation]
-            image[background] = _photograph(self.look.overlay, height, width)[background]
+        camera = self._take_picture(render_state, height, width)
+        image = _rounded(camera.get_float_texture("Color")[..., :3])
+        if photograph is not None:
+            photograph.put_behind(image, camera.get_uint32_texture("Segmentation")[..., 0])
         return image
 
-    def textures(self, render_state: Float64Array, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-        """A moment as drawn: float32[height, width, 4] colours and uint32[height, width] segmentation ids."""
+    def segmentation(self, render_state: Float64Array, height: int, width: int) -> NDArray[np.uint32]:
+        """What is where in a moment: ids of links and actors, uint32[height, width]; 0 for nothing."""
+        ids: NDArray[np.uint32] = self._take_picture(render_state, height, width).get_uint32_texture("Segmentation")[..., 0]
+        return ids
+
+    def _take_picture(self, render_state: Float64Array, height: int, width: int) -> Any:
         import sapien.core as sapien
 
         poses = [sapien.Pose(row[:3], row[3:]) for row in render_state.reshape(-1, POSE)]
@@ -222,7 +246,7 @@ class Canvas:
         camera.set_local_pose(poses[self.look.camera_part] * sapien.Pose(mount.pos, mount.quat_wxyz))
         self._scene.update_render()
         camera.take_picture()
-        return camera.get_float_texture("Color"), camera.get_uint32_texture("Segmentation")[..., 0]
+        return camera
 
     def _add(self, part: Part) -> list[tuple[Any, Any]]:
         """Bodies of a part, each with its pose in the part."""
@@ -321,17 +345,23 @@ def render_state(entities: list[Any]) -> Float64Array:
 
 
 @lru_cache(maxsize=16)
-def _photograph(file: Path, height: int, width: int) -> Image:
+def _load(photograph: Path, height: int, width: int) -> Image:
     import cv2
 
-    pixels = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) / 255
-    resized = cv2.resize(pixels, (width, height)).astype(np.float32)
-    rounded: Image = np.clip(resized * 255, 0, 255).astype(np.uint8)
-    return rounded
+    pixels = cv2.cvtColor(cv2.imread(str(photograph)), cv2.COLOR_BGR2RGB) / 255
+    return _rounded(cv2.resize(pixels, (width, height)).astype(np.float32))
 
 
-def _links_with_visuals(articulation: Any) -> set[str]:
-    return {link.get_name() for link in articulation.get_builder().get_link_builders() if link.get_visuals()}
+def _rounded(colours: NDArray[Any]) -> Image:
+    image: Image = np.clip(colours * 255, 0, 255).astype(np.uint8)
+    return image
+
+
+@lru_cache(maxsize=16)
+def _links_with_visuals(urdf: Path) -> frozenset[str]:
+    # Read from the file, since SAPIEN's answer depends on whether a renderer exists yet.
+    links = ElementTree.parse(urdf).getroot().iter("link")
+    return frozenset(link.attrib["name"] for link in links if link.find("visual") is not None)
 
 
 def _visual_model(assets: Path, model: str) -> Path:

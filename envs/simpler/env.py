@@ -13,7 +13,7 @@ from ...episode import SubtaskResult
 from ...errors import AssetError, EnvError
 from ..base import StepOutcome, VlaEnv
 from .drawers import PlaceInDrawer
-from .drawing import Canvas, look_of, painter, render_state, visible
+from .drawing import look_of, painter, photograph_of, render_state, visible
 from .families import start_episode
 from .setups import Setup
 from .world import STAGES
@@ -41,7 +41,6 @@ class SimplerEnv(VlaEnv):
         super().__init__(suite, cameras)
         self._assets = assets
         self._episode: Episode[Any] | None = None
-        self._canvas: Canvas | None = None
 
     @property
     def episode(self) -> Episode[Any]:
@@ -67,17 +66,12 @@ class SimplerEnv(VlaEnv):
         stage = self._assets / STAGES / f"{setup.stage}.glb"
         if not setup.stage.startswith("dummy") and not stage.is_file():
             raise AssetError(f"this episode is set in {stage.name}, which the assets here lack. Fetch them without a mirror.")
-        self._setup, self._episode, self._canvas = setup, None, None
+        self._setup, self._episode = setup, None
         with self.clock("reset"):
             self._episode = start_episode(setup, self._assets)
         self._visible = visible(self._episode)
         self._actions: list[NDArray[np.floating[Any]]] = []
         self._second_from: int | None = None
-
-    def begin_second_subtask(self) -> None:
-        """The policy says that it is done with the first subtask; the second instruction holds from the next step on."""
-        self._second_from = len(self._actions)
-        self.episode.second_subtask = True
 
     def _begin(self, task: Task, trial: int, seed: int) -> None:
         self._start(self.suite.trial(task.name, trial).setup)
@@ -92,14 +86,9 @@ class SimplerEnv(VlaEnv):
     def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
         if camera not in self.suite.cameras:
             raise unknown_name(f"camera of suite {self.suite.name!r}", camera, self.suite.cameras)
-        return self.canvas().draw(render_state, height, width)
-
-    def canvas(self) -> Canvas:
-        """What the episode is drawn on."""
-        if self._canvas is None:
-            shader = self.suite.shader_on(painter().device, self._setup)
-            self._canvas = painter().canvas(look_of(self.episode, shader))
-        return self._canvas
+        shader = self.suite.shader_on(painter().device, self._setup)
+        canvas = painter().canvas(look_of(self.episode, shader))
+        return canvas.draw(render_state, height, width, photograph_of(self.episode))
 
     def render_state(self) -> Float64Array:
         return render_state(self._visible)
@@ -117,6 +106,13 @@ class SimplerEnv(VlaEnv):
         entities = {"eef_pose_world": world.end_effector, **{f"{actor.name}_pose_world": actor for actor in world.objects}}
         return {name: render_state([entity]) for name, entity in entities.items()}
 
+    def _next_subtask(self) -> bool:
+        if not isinstance(self.episode, PlaceInDrawer) or self.episode.second_subtask:
+            return False
+        self._second_from = len(self._actions)
+        self.episode.second_subtask = True
+        return True
+
     def subtask_results(self) -> tuple[SubtaskResult, ...]:
         return self.episode.subtask_results() if isinstance(self.episode, PlaceInDrawer) else ()
 
@@ -130,10 +126,8 @@ class SimplerEnv(VlaEnv):
         self._start(self._setup)
         for index, (action, single) in enumerate(zip(state["actions"], state["single_precision"], strict=True)):
             if index == state["second_from"][0]:
-                self.begin_second_subtask()
+                self._next_subtask()
             self._advance(action.astype(np.float32) if single else action)
-        if len(state["actions"]) == state["second_from"][0]:
-            self.begin_second_subtask()
 
     def close(self) -> None:
         self._episode = None
