@@ -129,24 +129,18 @@ class Engine:
         import mujoco
 
         with self._clock("reset"):
-            self.draw_scene(generator)
+            self.restore()
+            for _ in range(2):
+                # Once where robosuite builds its simulation and once where it builds its renderer: the constraint solver starts
+                # from its last solution, so the number of calls shows in the last bits.
+                mujoco.mj_forward(self.model, self.data)
+            with numpy_random(generator):
+                self.env._reset_internal()
             mujoco.mj_forward(self.model, self.data)
             self.env.visualize(vis_settings=dict.fromkeys(self.env._visualizations, False))
             self._controller.restart()
             self._timer.reset()
             self.observe()
-
-    def draw_scene(self, generator: np.random.RandomState) -> None:
-        """Do the part of `reset` that draws, and no more: leaves the generator as the whole reset would."""
-        import mujoco
-
-        self.restore()
-        for _ in range(2):
-            # Once where robosuite builds its simulation and once where it builds its renderer: the constraint solver starts from
-            # its last solution, so the number of calls shows in the last bits.
-            mujoco.mj_forward(self.model, self.data)
-        with numpy_random(generator):
-            self.env._reset_internal()
 
     def restore(self) -> None:
         """Put model and data into the state in which they were compiled."""
