@@ -26,7 +26,7 @@ def picture_sha256() -> str:
     Raises:
         DependencyError: It cannot be drawn.
     """
-    command = [sys.executable, "-W", "ignore", "-m", __name__]
+    command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, errors="replace")
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]

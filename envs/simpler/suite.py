@@ -129,7 +129,7 @@ class SimplerSuite(Suite):
         return {
             "packages": {name: installed_version(name) for name in PACKAGES},
             "assets": {ASSETS: self._assets().provenance()},
-            "renderer": {"device": device.name, "kind": device.kind, "driver_version": device.driver_version},
+            "renderer": asdict(device),
         }
 
     def protocol(self) -> dict[str, Any]:

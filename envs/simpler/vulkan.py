@@ -14,6 +14,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -160,6 +161,24 @@ def choose_device(devices: list[VulkanDevice], index: str | None) -> tuple[Vulka
     return gpus[number], f"cuda:{number}" if gpus[number].vendor == NVIDIA else ""
 
 
+def import_sapien() -> Any:
+    """The module ``sapien.core``, to be imported here first: it warns about its own use of pkg_resources.
+
+    Raises:
+        DependencyError: A library that it needs is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+            import sapien.core as sapien
+    except ImportError as error:
+        raise DependencyError(
+            f"SAPIEN cannot be loaded: {error}. Install the libraries it needs "
+            "(Debian: apt-get install libgl1 libx11-6 libvulkan1)."
+        ) from error
+    return sapien
+
+
 def make_renderer() -> tuple[Any, VulkanDevice]:
     """A ``sapien.SapienRenderer`` on the device that the environment asks for; one per process is enough.
 
@@ -168,16 +187,9 @@ def make_renderer() -> tuple[Any, VulkanDevice]:
     """
     devices = list_devices()
     device, called = choose_device(devices, os.environ.get(DEVICE_VARIABLE))
-    try:
-        import sapien.core as sapien
-    except ImportError as error:
-        raise DependencyError(
-            f"SAPIEN cannot be loaded: {error}. Install the libraries it needs "
-            "(Debian: apt-get install libgl1 libx11-6 libvulkan1)."
-        ) from error
-
+    sapien = import_sapien()
     if all(d.is_software for d in devices) and not device.shares_semaphores:
-        logger.warning("%s lacks %s: SAPIEN is told not to ask for it, since it draws without CUDA.", device.name, SEMAPHORE_FD)
+        logger.info("%s lacks %s: SAPIEN is told not to ask for it, since it draws without CUDA.", device.name, SEMAPHORE_FD)
         _ask_for_less()
     try:
         renderer = sapien.SapienRenderer(offscreen_only=True, device=called)
@@ -198,7 +210,7 @@ def probe_vulkan() -> VulkanDevice:
 
 @cache
 def _probe(_environment: tuple[str | None, ...]) -> VulkanDevice:
-    command = [sys.executable, "-W", "ignore", "-m", __name__]
+    command = [sys.executable, "-m", __name__]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False, errors="replace")
     except subprocess.TimeoutExpired as error:

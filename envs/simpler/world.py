@@ -18,6 +18,7 @@ import numpy as np
 
 from .controllers import make_controller
 from .robots import Robot
+from .vulkan import import_sapien
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,9 +66,7 @@ class Model:
 @cache
 def engine() -> Any:
     """This process's ``sapien.Engine``."""
-    import sapien.core as sapien
-
-    made = sapien.Engine()
+    made = import_sapien().Engine()
     made.set_log_level("error")
     return made
 
@@ -291,9 +290,7 @@ def release(actor: Any) -> None:
 
 
 def _make_scene(sim_hz: int, contact_offset: float) -> Any:
-    import sapien.core as sapien
-
-    config = sapien.SceneConfig()
+    config = import_sapien().SceneConfig()
     config.default_dynamic_friction = config.default_static_friction = 1.0
     config.default_restitution = 0.0
     config.contact_offset = contact_offset
