@@ -14,6 +14,7 @@ _COMMANDS = {
     "convert": ("vlagym.policies.rt1.convert", "convert an RT-1 of TensorFlow to safetensors"),
     "compare": ("vlagym.eval.cli_compare", "is one run worse than another, or than a published score?"),
     "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
+    "gate": ("vlagym.eval.cli_gate", "run only as many episodes as it takes to tell whether a policy got worse"),
     "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
     "power": ("vlagym.eval.cli_power", "how many episodes it takes to see a drop"),

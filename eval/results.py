@@ -125,5 +125,5 @@ def _plan(header: dict[str, Any], config: RunConfig) -> tuple[EpisodeSpec, ...]:
         for leg in header["legs"]
         for task in leg["tasks"]
         for seed in config.seeds
-        for trial in range(task["trials"])
+        for trial in (range(task["trials"]) if config.trials is None else config.trials)
     )

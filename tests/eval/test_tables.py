@@ -63,6 +63,12 @@ def test_the_run_read_back_is_the_run(run_toy: Run) -> None:
     assert (outcome.folder / episodes["trajectory"][0]).exists()
 
 
+def test_a_run_of_single_trials_is_read_back(run_toy: Run) -> None:
+    run = vlagym.load_run(run_toy("tasks=[push_far]", "trials=[7,2]", "video=none").folder)
+    assert [spec.trial for spec in run.plan] == [7, 2]
+    assert run.complete
+
+
 def test_several_seeds_of_a_trial_are_one_observation(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", {"s": {"t": 10}}, lambda spec: spec.trial < 7)
     three = write_run(tmp_path / "three", {"s": {"t": 10}}, lambda spec: spec.trial < 7, seeds=(0, 1, 2))
