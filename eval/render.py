@@ -24,6 +24,7 @@ from ..envs.registry import make_suite
 from ..episode import EpisodeResult, EpisodeSpec
 from ..errors import ConfigError, EnvError, RunError, VlagymError
 from ..trajectory import load_trajectory
+from .caption import known_at, with_caption
 from .config import Leg
 from .provenance import differences
 from .results import Run
@@ -213,8 +214,12 @@ class _Worker:
             )
         writer = VideoWriter(job.output, f"{episode_file_name(spec)}.{os.getpid()}.mp4", self.fps)
         try:
-            for moment in trajectory["render_states"]:
-                writer.add(side_by_side([self.env.draw(moment, camera, *self._size(camera)) for camera in self.cameras]))
+            subtasks = job.result.subtasks
+            for step, moment in enumerate(trajectory["render_states"]):
+                image = side_by_side([self.env.draw(moment, camera, *self._size(camera)) for camera in self.cameras])
+                writer.add(with_caption(image, known_at(subtasks, step), over=False))
+            if subtasks:
+                writer.add(with_caption(image, subtasks, over=True))
         except Exception:
             writer.discard()
             raise

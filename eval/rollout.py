@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..envs.base import ChunkResult, Observation, VlaEnv
-from ..episode import EpisodeResult, EpisodeSpec
+from ..episode import EpisodeResult, EpisodeSpec, SubtaskResult
 from ..errors import RunError
 from ..trajectory import save_trajectory
+from .caption import known_at, with_caption
 from .video import VideoWriter, side_by_side
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ class VideoRecorder(Recorder):
     """Writes videos/NAME.mp4 with the outcome in the name.
 
     Frames are drawn while the episode runs where every episode gets a video, so that images the policy asked for are drawn once;
-    where only failures do, they are drawn from the recorded moments after the episode turned out to be one.
+    where only failures do, they are drawn from the recorded moments after the episode turned out to be one. A chain has a caption
+    bar, and one more frame with its outcome.
     """
 
     def __init__(self, settings: RecordSettings) -> None:
@@ -202,19 +204,21 @@ class VideoRecorder(Recorder):
 
     def stepped(self) -> None:
         if self._writer is not None:
-            self._add([self._env.render(camera) for camera in self._settings.cameras])
+            self._add([self._env.render(camera) for camera in self._settings.cameras], self._env.subtask_results())
         elif self._settings.video == "failures":
             self._moments.append(self._env.render_state())
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
         if self._settings.video == "failures" and not result.success:
             self._writer = self._open()
-            for moment in self._moments:
+            for step, moment in enumerate(self._moments):
                 with self._env.clock("rendering"):
                     images = [self._env.draw(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
-                self._add(images)
+                self._add(images, known_at(result.subtasks, step))
         if self._writer is None:
             return {}
+        if result.subtasks:
+            self._add([self._env.render(camera) for camera in self._settings.cameras], result.subtasks, over=True)
         name = f"{self._settings.stamp}--{self._settings.policy}--episode={self._index}--success={result.success}"
         try:
             with self._env.clock("video"):
@@ -230,10 +234,10 @@ class VideoRecorder(Recorder):
     def _open(self) -> VideoWriter:
         return VideoWriter(self._settings.run_dir / "videos", f"episode={self._index}.{os.getpid()}.mp4", self._settings.fps)
 
-    def _add(self, images: Sequence[NDArray[np.uint8]]) -> None:
+    def _add(self, images: Sequence[NDArray[np.uint8]], subtasks: Sequence[SubtaskResult], over: bool = False) -> None:
         assert self._writer is not None
         with self._env.clock("video"):
-            self._writer.add(side_by_side(images))
+            self._writer.add(with_caption(side_by_side(images), subtasks, over))
 
 
 def _peak_rss_mb() -> float:
