@@ -367,6 +367,33 @@ class EulerToAxisAngle(ActionTransform):
         return _respec(before, rotation="axis_angle")
 
 
+@dataclass(frozen=True)
+class EnsembleActions(ActionTransform):
+    """Of overlapping chunks, the weighted mean of what the last few said about now; the policy is asked again at every step.
+
+    SimplerEnv's evaluation of Octo (simpler_env/utils/action/action_ensemble.py) keeps 4 chunks at temperature 0.
+
+    Attributes:
+        horizon: Chunks that are remembered; a chunk has at least as many actions.
+        temperature: A chunk's weight is exp(-temperature * number of older ones): above 0, older chunks weigh more.
+    """
+
+    horizon: int = 4
+    temperature: float = 0.0
+
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """float[T, A] -> float64[1, A]; remembers the chunks."""
+        if len(actions) < self.horizon:
+            raise PolicyError(
+                f"ensemble_actions remembers {self.horizon} chunks, so a chunk needs as many actions; got {len(actions)}."
+            )
+        chunks = memory["chunks"] = [*memory.get("chunks", []), actions][-self.horizon :]
+        about_now = np.stack([chunk[age] for age, chunk in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True)])
+        weights = np.exp(-self.temperature * np.arange(len(chunks)))
+        mean: Chunk = np.sum((weights / weights.sum())[:, None] * about_now, axis=0, keepdims=True)
+        return mean
+
+
 def euler_to_axis_angle(roll: float, pitch: float, yaw: float) -> NDArray[np.float64]:
     """Rotation vector float64[3] of rotations about the fixed axes x, y, z in turn, angles in radians.
 
@@ -424,6 +451,7 @@ class _Catalogue:
         "gripper_deadband": GripperDeadband,
         "rescale_entries": RescaleEntries,
         "euler_to_axis_angle": EulerToAxisAngle,
+        "ensemble_actions": EnsembleActions,
     }
 
 
