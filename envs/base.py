@@ -123,6 +123,7 @@ class Task:
         trials: Number of initial states or variations; trials are 0 .. trials - 1.
         horizon: Policy steps after which the episode is truncated.
         chain: Subtasks asked for in a row; above 1, how many of them were done is a result of its own.
+        group: Name under which papers report the mean of this task and others; empty where tasks are reported one by one.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Task:
     trials: int
     horizon: int
     chain: int = 1
+    group: str = ""
 
 
 @dataclass(frozen=True)

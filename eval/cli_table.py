@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError, DependencyError
 from .console import make_console
 from .results import Run, load_run
-from .tables import Sheet, as_latex, as_markdown, as_rich, chain_sheet, success_sheet
+from .tables import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,11 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--confidence is a percentage between 0 and 100; got {arguments.confidence:g}.")
     if arguments.episodes:
         table, sheet = _together(runs, Run.episodes), None
+    elif arguments.groups:
+        table = _together(runs, lambda run: run.groups(confidence, arguments.interval))
+        if not len(table):
+            raise ConfigError("the tasks of these runs are reported one by one; leave out --groups.")
+        sheet = group_sheet(table, confidence)
     elif arguments.chains:
         table = _together(runs, lambda run: run.chains(confidence, arguments.interval))
         if not len(table):
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--interval", choices=("wilson", "exact"), default="wilson", help="score interval, or Clopper-Pearson")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--chains", action="store_true", help="subtasks done in a row instead of success rates (CALVIN)")
+    which.add_argument("--groups", action="store_true", help="means over groups of tasks, as papers report them (SimplerEnv)")
     which.add_argument("--episodes", action="store_true", help="one row per episode (csv, json or parquet)")
     return parser
 

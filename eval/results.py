@@ -17,7 +17,7 @@ from .plan import plan_sha256
 from .provenance import merged_notices
 from .stats import IntervalMethod
 from .store import RunFolder
-from .tables import chain_table, links_done, success_table
+from .tables import chain_table, group_table, links_done, success_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +79,15 @@ class Run:
     def table(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
         """The success table (see `vlagym.eval.tables.success_table`)."""
         return success_table(self.results, self.plan, confidence, interval)
+
+    @property
+    def group_of_task(self) -> dict[tuple[str, str], str]:
+        """(suite, task) -> the group of tasks with which papers report it; empty where they report it by itself."""
+        return {(leg["suite"], task["name"]): task.get("group", "") for leg in self.header["legs"] for task in leg["tasks"]}
+
+    def groups(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
+        """Means over groups of tasks (see `vlagym.eval.tables.group_table`); empty where no suite has groups."""
+        return group_table(self.results, self.plan, self.group_of_task, confidence, interval)
 
     def chains(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
         """How far chains got (see `vlagym.eval.tables.chain_table`); empty where no episode is one."""

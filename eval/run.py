@@ -23,7 +23,7 @@ from .provenance import differences, environment, leg_header, merged_notices
 from .rollout import RecordSettings
 from .runner import Runner
 from .store import RunFolder, Store
-from .tables import chain_table, success_table, write_summary
+from .tables import chain_table, group_table, success_table, write_summary
 from .workers import default_worker_count, worker_settings
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Outcome:
         folder: The run's folder.
         table: `vlagym.eval.tables.success_table` of all results so far.
         chains: `vlagym.eval.tables.chain_table` of them; empty where no episode is a chain.
+        groups: `vlagym.eval.tables.group_table` of them; empty where no suite has groups of tasks.
         notices: Sentences every output must carry.
         complete: Whether every planned episode has a result that is not an error.
         interrupted: Whether it was stopped by Ctrl-C or SIGTERM.
@@ -46,6 +47,7 @@ class Outcome:
     folder: Path
     table: pd.DataFrame
     chains: pd.DataFrame
+    groups: pd.DataFrame
     notices: list[str]
     complete: bool
     interrupted: bool
@@ -157,7 +159,8 @@ class _Evaluation:
             self._finish(collected, everyone, interrupted)
         table = success_table(collected.results, self.plan)
         complete = sum(result.error is None for result in collected.results) == len(self.plan)
-        return Outcome(self.folder.path, table, self._chains(collected), merged_notices(self.header), complete, interrupted)
+        chains, groups = self._chains(collected), self._groups(collected)
+        return Outcome(self.folder.path, table, chains, groups, merged_notices(self.header), complete, interrupted)
 
     def _run_leg(
         self, suite: Suite, leg: Leg, policy: Policy, episodes: list[tuple[int, EpisodeSpec]], subscribers: Sequence[Subscriber]
@@ -224,7 +227,11 @@ class _Evaluation:
         for subscriber in subscribers:
             subscriber.run_ended(interrupted)
         table = success_table(collected.results, self.plan)
-        write_summary(self.folder.path, table, merged_notices(self.header), self._chains(collected))
+        write_summary(self.folder.path, table, merged_notices(self.header), self._chains(collected), self._groups(collected))
+
+    def _groups(self, collected: _Results) -> pd.DataFrame:
+        groups = {(suite.name, task.name): task.group for suite in self.suites for task in suite.tasks()}
+        return group_table(collected.results, self.plan, groups)
 
     def _chains(self, collected: _Results) -> pd.DataFrame:
         return chain_table(collected.results, {suite.name: max(t.chain for t in suite.tasks()) for suite in self.suites})

@@ -95,6 +95,45 @@ def chain_table(
     return pd.DataFrame(rows, columns=["suite", "in_a_row", "chains", "value", "low", "high"])
 
 
+def group_table(
+    results: Iterable[EpisodeResult],
+    planned: Sequence[EpisodeSpec],
+    groups: Mapping[tuple[str, str], str],
+    confidence: float = 0.95,
+    interval: IntervalMethod = "wilson",
+) -> pd.DataFrame:
+    """Means over groups of tasks, as papers report them, and one over the groups, each counting the same.
+
+    Args:
+        results: Episodes of any suites.
+        planned: All episodes of the plan.
+        groups: (suite, task) -> name of its group (`Task.group`); suites whose tasks have none are left out.
+        confidence: Coverage of the intervals.
+        interval: How they are computed.
+
+    Returns:
+        The columns of `success_table`, groups instead of tasks; empty where no suite has groups.
+    """
+    import pandas as pd
+
+    by_task = _group(results)
+    counts = Counter((spec.suite, spec.task) for spec in planned)
+    rate = _rate_function(confidence, interval)
+    rows = []
+    for suite in dict.fromkeys(suite for (suite, task), group in groups.items() if group and (suite, task) in counts):
+        members: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for key in counts:
+            if key[0] == suite:
+                members[groups[key] or key[1]].append(key)
+        strata = {name: [m for key in keys if (m := _trial_means(by_task[key], _success))] for name, keys in members.items()}
+        ran = [found for found in strata.values() if found]
+        rows += [{**_average_row(suite, counts, by_task, members[n], rate(s, None)), "task": n} for n, s in strata.items()]
+        weights = [1 / (len(ran) * len(found)) for found in ran for _ in found]
+        overall = rate([stratum for found in ran for stratum in found], weights)
+        rows.append(_average_row(suite, counts, by_task, [key for keys in members.values() for key in keys], overall))
+    return pd.DataFrame(rows)
+
+
 def links_done(result: EpisodeResult) -> int:
     """Subtasks done in a row from the first."""
     done = 0
@@ -128,6 +167,12 @@ def success_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
     strong = frozenset(i for i, row in enumerate(records) if row["task"] == AVERAGE)
     extra = ["run"] if "run" in table else []
     return Sheet([*extra, *columns], 2 + len(extra), [[str(row[e]) for e in extra] + formatted_row(row) for row in records], strong)
+
+
+def group_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
+    """A `group_table` for people."""
+    sheet = success_sheet(table, confidence)
+    return sheet._replace(columns=[column.replace("task", "mean over tasks") for column in sheet.columns])
 
 
 def chain_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
@@ -205,20 +250,26 @@ def as_rich(sheet: Sheet) -> RichTable:
     return shown
 
 
-def to_markdown(table: pd.DataFrame, notices: Sequence[str] = (), chains: pd.DataFrame | None = None) -> str:
-    """Success table, table of chains if there are any, and notices below."""
+def to_markdown(
+    table: pd.DataFrame, notices: Sequence[str] = (), chains: pd.DataFrame | None = None, groups: pd.DataFrame | None = None
+) -> str:
+    """Success table, tables of groups of tasks and of chains if there are any, and notices below."""
     parts = [as_markdown(success_sheet(table))]
+    if groups is not None and len(groups):
+        parts.append(as_markdown(group_sheet(groups)))
     if chains is not None and len(chains):
         parts.append(as_markdown(chain_sheet(chains)))
     return "\n".join([*parts, *(f"> {notice}\n" for notice in notices)])
 
 
-def write_summary(folder: Path, table: pd.DataFrame, notices: Sequence[str], chains: pd.DataFrame) -> None:
-    """Write summary.md, summary.csv and, where episodes are chains, summary_chains.csv."""
+def write_summary(folder: Path, table: pd.DataFrame, notices: Sequence[str], chains: pd.DataFrame, groups: pd.DataFrame) -> None:
+    """Write summary.md, summary.csv and, where there are such tables, summary_groups.csv and summary_chains.csv."""
     table.to_csv(folder / "summary.csv", index=False)
+    if len(groups):
+        groups.to_csv(folder / "summary_groups.csv", index=False)
     if len(chains):
         chains.to_csv(folder / "summary_chains.csv", index=False)
-    (folder / "summary.md").write_text(to_markdown(table, notices, chains), encoding="utf-8")
+    (folder / "summary.md").write_text(to_markdown(table, notices, chains, groups), encoding="utf-8")
 
 
 def _group(results: Iterable[EpisodeResult]) -> _ByTask:

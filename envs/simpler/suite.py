@@ -98,7 +98,9 @@ class SimplerSuite(Suite):
         return STATE_SPEC
 
     def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(task.name, task.instruction, len(task.trials), task.horizon) for task in self._official())
+        return tuple(
+            Task(task.name, task.instruction, len(task.trials), task.horizon, group=task.group) for task in self._official()
+        )
 
     def trial(self, task: str, index: int) -> Trial:
         """What a trial consists of."""

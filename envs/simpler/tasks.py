@@ -121,12 +121,14 @@ class OfficialTask:
         instruction: What the robot is told, or a sentence that stands for several.
         horizon: Steps per episode.
         trials: Its trials.
+        group: Name under which papers report its mean with others; empty for the WidowX's tasks, which they report one by one.
     """
 
     name: str
     instruction: str
     horizon: int
     trials: tuple[Trial, ...]
+    group: str = ""
 
 
 @lru_cache(maxsize=8)
@@ -201,7 +203,7 @@ def _grasp_tasks(variants: Mapping[str, Mapping[str, Any]], overlay: str | None)
             for name, variant in variants.items()
             for xy in CAN_GRID
         )
-        yield OfficialTask(f"google_pick_coke_can_{orientation}", "pick coke can", GRASP_HORIZON, trials)
+        yield OfficialTask(f"google_pick_coke_can_{orientation}", "pick coke can", GRASP_HORIZON, trials, "pick_coke_can")
 
 
 def _move_near_task(variants: Mapping[str, Mapping[str, Any]], textures: Textures, overlay: str | None) -> OfficialTask:
@@ -212,7 +214,7 @@ def _move_near_task(variants: Mapping[str, Mapping[str, Any]], textures: Texture
         for name, variant in variants.items()
         for layout in range(MOVE_NEAR_LAYOUTS)
     )
-    return OfficialTask("google_move_near", "move one object near another", MOVE_NEAR_HORIZON, trials)
+    return OfficialTask("google_move_near", "move one object near another", MOVE_NEAR_HORIZON, trials, "move_near")
 
 
 def _drawer_tasks(variants: Mapping[str, Mapping[str, Any]], places: Iterable[Mapping[str, Any]]) -> Iterator[OfficialTask]:
@@ -224,7 +226,7 @@ def _drawer_tasks(variants: Mapping[str, Mapping[str, Any]], places: Iterable[Ma
             for name, variant in variants.items()
             for place in where
         )
-        yield OfficialTask(f"google_{goal}_{drawer}_drawer", f"{goal} {drawer} drawer", DRAWER_HORIZON, trials)
+        yield OfficialTask(f"google_{goal}_{drawer}_drawer", f"{goal} {drawer} drawer", DRAWER_HORIZON, trials, "open_close_drawer")
 
 
 def _place_task(variants: Mapping[str, Mapping[str, Any]], places: Iterable[Mapping[str, Any]]) -> OfficialTask:
@@ -232,4 +234,4 @@ def _place_task(variants: Mapping[str, Mapping[str, Any]], places: Iterable[Mapp
         Trial(name, PlaceSetup(**{**place, **variant}, drawer="top", object_xy=xy))
         for (name, variant), place, xy in product(variants.items(), places, APPLE_GRID)
     )
-    return OfficialTask("google_place_apple_in_closed_top_drawer", "open top drawer", PLACE_HORIZON, trials)
+    return OfficialTask("google_place_apple_in_closed_top_drawer", "open top drawer", PLACE_HORIZON, trials, "place_apple")

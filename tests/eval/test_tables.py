@@ -19,7 +19,7 @@ from vlagym.eval import cli_table
 from vlagym.eval.cli import main
 from vlagym.eval.run import Outcome
 from vlagym.eval.stats import success_rate
-from vlagym.eval.tables import AVERAGE, AVERAGE_LENGTH, to_markdown
+from vlagym.eval.tables import AVERAGE, AVERAGE_LENGTH, group_table, to_markdown
 
 Run = Callable[..., Outcome]
 
@@ -95,6 +95,27 @@ def test_chains_are_counted_by_how_far_they_got(tmp_path: Path) -> None:
     average = table.loc[AVERAGE_LENGTH]
     assert average["value"] == pytest.approx(2.9)
     assert 1.5 < average["low"] < 2.9 < average["high"] < 4.2
+
+
+def test_groups_of_tasks_are_means_that_count_the_same(tmp_path: Path) -> None:
+    """Three tasks of 10 trials in one group, one of 40 in none: the mean of 0.5 and 0.25, whatever the numbers of episodes."""
+    solved = {"can_a": 10, "can_b": 5, "can_c": 0, "near": 10}
+    trials = {"can_a": 10, "can_b": 10, "can_c": 10, "near": 40}
+    run = vlagym.load_run(write_run(tmp_path / "run", {"s": trials}, lambda spec: spec.trial < solved[spec.task]))
+    groups = {("s", task): "cans" if task.startswith("can") else "" for task in trials}
+    table = group_table(run.results, run.plan, groups).set_index("task")
+    assert list(table.index) == ["cans", "near", "average"]
+    assert list(table["success_rate"]) == pytest.approx([0.5, 0.25, 0.375])
+    assert list(table["successes"]) == [15, 10, 25]
+    assert list(table["episodes"]) == [30, 40, 70]
+    assert all(table["low"] < table["success_rate"])
+    assert all(table["success_rate"] < table["high"])
+    assert run.groups().empty
+
+
+def test_no_groups_no_table_of_groups(two_suites: Path) -> None:
+    with pytest.raises(ConfigError, match="one by one"):
+        cli_table.main([str(two_suites), "--groups"])
 
 
 def test_a_run_of_chains_shows_both_tables(run_toy: Run, capsys: pytest.CaptureFixture[str]) -> None:
