@@ -90,9 +90,11 @@ def _run(overrides: Sequence[str]) -> int:
 
 
 def _report(console, outcome) -> int:  # type: ignore[no-untyped-def]  # rich and pandas are imported late
-    from .tables import as_rich, chain_sheet, success_sheet
+    from .tables import as_rich, chain_sheet, group_sheet, success_sheet
 
     console.print(as_rich(success_sheet(outcome.table)))
+    if len(outcome.groups):
+        console.print(as_rich(group_sheet(outcome.groups)))
     if len(outcome.chains):
         console.print(as_rich(chain_sheet(outcome.chains)))
     for notice in outcome.notices:
