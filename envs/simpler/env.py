@@ -106,6 +106,10 @@ class SimplerEnv(VlaEnv):
         entities = {"eef_pose_world": world.end_effector, **{f"{actor.name}_pose_world": actor for actor in world.objects}}
         return {name: render_state([entity]) for name, entity in entities.items()}
 
+    def bare_physics(self, steps: int) -> None:
+        for _ in range(steps * self.episode.robot.substeps):
+            self.episode.world.scene.step()
+
     def _next_subtask(self) -> bool:
         if not isinstance(self.episode, PlaceInDrawer) or self.episode.second_subtask:
             return False
