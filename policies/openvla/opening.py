@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .oft import OftSources
 
 EXTRA = "openvla"
-_PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "pillow")
+_PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "pillow", "simplejpeg")
 _RANDOM = "random:"
 
 
