@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .controllers import make_controller
+from .first_use import write_meshes
 from .robots import Robot
 from .vulkan import import_sapien
 
@@ -95,6 +96,7 @@ class World:
         self.assets, self.robot = assets, robot
         self.scene = _make_scene(robot.sim_hz, contact_offset)
         self.robot_urdf = _coloured(assets / DESCRIPTIONS / robot.urdf, colours)
+        write_meshes(self.robot_urdf)
         self.articulation = self._load_robot()
         self.links = {link.name: link for link in self.articulation.get_links()}
         self.controller = make_controller(self.articulation, robot)
@@ -123,6 +125,7 @@ class World:
             self.stage_file: Path | None = self.assets / STAGES / f"{name}.glb"
             self.stage_pose = pose
             if collides:
+                write_meshes(self.stage_file)
                 builder.add_nonconvex_collision_from_file(str(self.stage_file), pose)
         else:
             self.stage_file, self.stage_pose = None, sapien.Pose()
