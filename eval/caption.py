@@ -20,7 +20,8 @@ _UNDER_WAY, _SOLVED, _FAILED = (150, 150, 150), (46, 160, 67), (207, 34, 46)
 
 def known_at(subtasks: Sequence[SubtaskResult], step: int) -> list[SubtaskResult]:
     """What was known of a chain's subtasks after so many steps: those begun by then, the outcome of those ended."""
-    known, start = [], 0
+    known: list[SubtaskResult] = []
+    start = 0
     for subtask in subtasks:
         if start > step or (known and start == step and not known[-1].success):
             break

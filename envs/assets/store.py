@@ -32,6 +32,9 @@ from .settings import (
     stand_ins_allowed,
 )
 
+# Meshes that SAPIEN keeps beside collision files, and what envs/simpler/first_use.py notes about them.
+_WRITTEN_BY_SAPIEN = re.compile(r"\.(non)?convex\.stl$|/\.[^/]+\.(lock|meshes-written)$")
+
 
 class NotFetchedError(AssetError):
     """An asset set that is not on this machine."""
@@ -151,7 +154,9 @@ def verify(name: str, *, progress: ProgressCallback | None = None) -> AssetFolde
             progress(f"hashing {name}", index + 1, len(entries))
     known = {entry.path for entry in entries}
     present = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
-    wrong += [f"{path}: does not belong to the set" for path in present if path not in known]
+    wrong += [
+        f"{path}: does not belong to the set" for path in present if path not in known and not _WRITTEN_BY_SAPIEN.search(path)
+    ]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise AssetError(f"the {name} assets in {folder} are damaged: {'; '.join(wrong[:5])}{more}. {_fetch_command(name, True)}")
