@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-_WIDTH_OF_LOGS = 140
+_WIDTH_OF_LOGS = 160
 
 
 def make_console() -> Console:
