@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError
 from ._packages import require
@@ -69,9 +70,14 @@ def _fetch(name: str, repository: str, revision: str | None, extra: str) -> Chec
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    offline = os.environ.get("VLAGYM_OFFLINE", "") not in ("", "0")
+    settings: dict[str, Any] = {
+        "revision": revision,
+        "allow_patterns": _WANTED,
+        "ignore_patterns": ["*/*"],  # training leaves adapters in folders of their own
+        "local_files_only": os.environ.get("VLAGYM_OFFLINE", "") not in ("", "0"),
+    }
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_WANTED, local_files_only=offline))
+        folder = Path(snapshot_download(repository, **settings))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
             f"checkpoint {name} cannot be had from the Hugging Face hub ({str(error).splitlines()[0]}). Check the name and the "

@@ -199,7 +199,7 @@ class OpenVlaOft(nn.Module):
         if self.oft.head == "diffusion":
             start = torch.as_tensor(noise).to(patches.device, patches.dtype).reshape(shape)
             return self._denoise(text, slots, visible, patches, start).float().cpu().numpy()
-        text[torch.arange(len(text))[:, None], slots] = 0
+        text[_rows(text), slots] = 0
         states = self._action_states(text, slots, visible, patches)
         if self.oft.head == "discrete":
             ids = self.vla.language_model.lm_head(states).argmax(dim=2)
@@ -217,7 +217,7 @@ class OpenVlaOft(nn.Module):
     def _sentence(self, text: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
         """Mean embedding of prompt and ``</s>``, [B, D]."""
         before = torch.arange(text.shape[1], device=text.device) < slots[:, :1]
-        before[torch.arange(len(text)), slots[:, -1] + 1] = True
+        before[_rows(text), slots[:, -1:] + 1] = True
         weights = before[..., None].to(text.dtype)
         return (text * weights).sum(dim=1) / weights.sum(dim=1)
 
@@ -226,7 +226,7 @@ class OpenVlaOft(nn.Module):
         embeddings = torch.cat([text[:, :1], patches, text[:, 1:]], dim=1)
         seen = torch.cat([visible[:, :1], visible.new_ones(patches.shape[:2]), visible[:, 1:]], dim=1)
         states = self.vla.hidden_states(embeddings, hiding_mask(seen, embeddings.dtype))
-        return states[torch.arange(len(text))[:, None], slots + patches.shape[1] - 1]
+        return states[_rows(text), slots + patches.shape[1] - 1]
 
     def _denoise(
         self, text: torch.Tensor, slots: torch.Tensor, visible: torch.Tensor, patches: torch.Tensor, sample: torch.Tensor
@@ -235,12 +235,17 @@ class OpenVlaOft(nn.Module):
         batch, chunk, size = sample.shape
         for timestep in schedule.timesteps:
             time = embed_timestep(timestep, text.shape[2]).to(patches.device, patches.dtype).expand(batch, 1, -1)
-            text[torch.arange(batch)[:, None], slots] = self.noisy_action_projector(sample.reshape(batch, -1, 1))
+            text[_rows(text), slots] = self.noisy_action_projector(sample.reshape(batch, -1, 1))
             states = self._action_states(text, slots, visible, torch.cat([patches, time], dim=1))
             noise = self.action_head(states.reshape(batch, chunk, -1))
             sample = schedule.step(noise, timestep, sample).to(sample.dtype)
         assert sample.shape == (batch, chunk, size)
         return sample
+
+
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """The index of each row, int64[B, 1], to pair with columns that differ from row to row."""
+    return torch.arange(len(x), device=x.device)[:, None]
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------------------
