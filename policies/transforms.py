@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -432,27 +432,24 @@ def _respec(before: ActionSpec, **changes: Any) -> ActionSpec:
 # --- by name ----------------------------------------------------------------------------------------------------------------------
 
 
-class _Catalogue:
-    """Transforms of one kind under the names that recipes use: the class's name in snake case."""
-
-    image: ClassVar[dict[str, type[ImageTransform]]] = {
-        "mirror_horizontally": MirrorHorizontally,
-        "jpeg_round_trip": JpegRoundTrip,
-        "lanczos3_resize": Lanczos3Resize,
-        "center_crop": CenterCrop,
-        "resize_with_pad": ResizeWithPad,
-        "area_resize": AreaResize,
-    }
-    action: ClassVar[dict[str, type[ActionTransform]]] = {
-        "flip_binary_gripper": FlipBinaryGripper,
-        "binary_gripper": BinaryGripper,
-        "sticky_gripper": StickyGripper,
-        "negate_gripper": NegateGripper,
-        "gripper_deadband": GripperDeadband,
-        "rescale_entries": RescaleEntries,
-        "euler_to_axis_angle": EulerToAxisAngle,
-        "ensemble_actions": EnsembleActions,
-    }
+# The names that recipes use.
+IMAGE_TRANSFORMS: dict[str, type[ImageTransform]] = {
+    "mirror_horizontally": MirrorHorizontally,
+    "jpeg_round_trip": JpegRoundTrip,
+    "lanczos3_resize": Lanczos3Resize,
+    "center_crop": CenterCrop,
+    "resize_with_pad": ResizeWithPad,
+    "area_resize": AreaResize,
+}
+ACTION_TRANSFORMS: dict[str, type[ActionTransform]] = {
+    "flip_binary_gripper": FlipBinaryGripper,
+    "binary_gripper": BinaryGripper,
+    "sticky_gripper": StickyGripper,
+    "negate_gripper": NegateGripper,
+    "gripper_deadband": GripperDeadband,
+    "rescale_entries": RescaleEntries,
+    "euler_to_axis_angle": EulerToAxisAngle,
+}
 
 
 def image_transforms(named: Sequence[str | Mapping[str, Any]]) -> tuple[ImageTransform, ...]:
@@ -461,7 +458,7 @@ def image_transforms(named: Sequence[str | Mapping[str, Any]]) -> tuple[ImageTra
     Raises:
         ConfigError: An unknown transform, or an argument it does not take.
     """
-    return tuple(_build("image transform", _Catalogue.image, entry) for entry in named)
+    return tuple(_build("image transform", IMAGE_TRANSFORMS, entry) for entry in named)
 
 
 def action_transforms(named: Sequence[str | Mapping[str, Any]]) -> tuple[ActionTransform, ...]:
@@ -470,7 +467,7 @@ def action_transforms(named: Sequence[str | Mapping[str, Any]]) -> tuple[ActionT
     Raises:
         ConfigError: An unknown transform, or an argument it does not take.
     """
-    return tuple(_build("action transform", _Catalogue.action, entry) for entry in named)
+    return tuple(_build("action transform", ACTION_TRANSFORMS, entry) for entry in named)
 
 
 def _build(kind: str, known: Mapping[str, type[Any]], entry: str | Mapping[str, Any]) -> Any:
