@@ -449,6 +449,7 @@ ACTION_TRANSFORMS: dict[str, type[ActionTransform]] = {
     "gripper_deadband": GripperDeadband,
     "rescale_entries": RescaleEntries,
     "euler_to_axis_angle": EulerToAxisAngle,
+    "ensemble_actions": EnsembleActions,
 }
 
 

@@ -174,6 +174,13 @@ def test_what_is_not_an_image_is_named() -> None:
             t.check_image(wrong, "primary")
 
 
+def test_every_transform_has_the_name_of_its_class() -> None:
+    for named, base in ((t.IMAGE_TRANSFORMS, t.ImageTransform), (t.ACTION_TRANSFORMS, t.ActionTransform)):
+        assert set(named.values()) == set(base.__subclasses__())
+        for name, transform in named.items():
+            assert name.replace("_", "") == transform.__name__.lower()
+
+
 def test_transforms_are_described_for_the_record() -> None:
     assert t.describe(t.image_transforms(["mirror_horizontally", {"center_crop": {"area": 0.8}}])) == [
         "MirrorHorizontally()",
