@@ -19,6 +19,7 @@ _COMMANDS = {
     "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
     "power": ("vlagym.eval.cli_power", "how many episodes it takes to see a drop"),
     "render": ("vlagym.eval.cli_render", "draw recorded episodes again, at any size, from any camera"),
+    "report": ("vlagym.eval.cli_report", "write an HTML report of runs with their videos"),
     "table": ("vlagym.eval.cli_table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
 }
 

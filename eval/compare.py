@@ -223,7 +223,7 @@ def _conclude(
     )
     worse = [row for row in compared.rows if row.is_worse(question.alpha)]
     named = ", ".join(f"{row.suite}/{row.task}" for row in worse)
-    extra = [compared.sensitivity] if compared.sensitivity else []
+    extra = [compared.sensitivity] if compared.sensitivity and verdict == "cannot tell" else []
     if any(row.difference < -question.margin for row in worse) and question.fail_on_task and verdict != "regression":
         verdict, reason = "regression", f"{reason} But single tasks are worse: {named}."
     elif worse:

@@ -31,7 +31,8 @@ IntervalMethod = Literal["wilson", "exact"]
 # Multipliers, per observation, among which the one that gives a limit is bracketed; the bracket is then made smaller until it is
 # exact. A limit is where something turns positive that rounding may make as large as _ZERO.
 _MULTIPLIERS = 10.0 ** np.linspace(-8, 8, 65)
-_REFINEMENTS, _PARTS = 13, 16
+_PRECISION = 2e-15
+_FEWEST_PARTS, _PARTS_OF_ALL_STRATA = 16, 64
 _ZERO = 1e-15
 _NEWTON_STEPS = 60
 
@@ -259,14 +260,17 @@ class _Sample(NamedTuple):
 
 def _limit(sample: _Sample, estimate: float, z: float, sign: float) -> float:
     """The lower (sign 1) or upper (-1) limit: where the distance from the estimate is z standard errors."""
+    parts = max(_FEWEST_PARTS, _PARTS_OF_ALL_STRATA // len(sample.counts))
     multipliers = sign * sample.observations * _MULTIPLIERS
-    for _ in range(1 + _REFINEMENTS):
+    while True:
         sums, variances = sample.constrained(multipliers)
         inside = int(np.flatnonzero((sums - estimate) ** 2 - z**2 * variances <= _ZERO)[-1])
         if inside + 1 == len(multipliers):  # nothing lies beyond: the estimate is the end of the support
-            break
-        multipliers = np.linspace(multipliers[inside], multipliers[inside + 1], _PARTS + 1)
-    return float(sums[inside])
+            return float(sums[inside])
+        lower, upper = multipliers[inside], multipliers[inside + 1]
+        if abs(upper - lower) <= _PRECISION * abs(upper):
+            return float(sums[inside])
+        multipliers = np.linspace(lower, upper, parts + 1)
 
 
 def _check_fractions(**fractions: Any) -> None:

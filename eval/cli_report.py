@@ -1,0 +1,47 @@
+"""``vla-eval report``: one folder of HTML about one or several runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from .compare import Question
+from .console import make_console
+from .report import write_report
+from .results import load_run
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``vla-eval report ARGV``; returns 0.
+
+    Raises:
+        VlagymError: Not a run, a folder that cannot be written, or a package that is missing.
+    """
+    arguments = _parser().parse_args(argv)
+    runs = [load_run(path) for path in arguments.runs]
+    output = arguments.output or runs[0].path.resolve().with_name(f"{runs[0].name}--report")
+    question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
+    outcome = write_report(runs, output, question, arguments.videos)
+    console = make_console()
+    if outcome.missing_videos:
+        console.print(f"{outcome.missing_videos} videos are missing; the report marks where.", style="yellow", highlight=False)
+    console.print(f"report: {outcome.page}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vla-eval report", description="A page about runs that works offline, from disk.")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs; the first is the baseline of the others"
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--report beside the first run")
+    parser.add_argument("--margin", type=float, default=5, metavar="POINTS", help="acceptable drop in comparisons (default 5)")
+    parser.add_argument("--alpha", type=float, default=0.05, help="chance of either verdict being wrong (default 0.05)")
+    parser.add_argument(
+        "--videos",
+        choices=("link", "copy", "none"),
+        default="link",
+        help="link (default; copies where links cannot be), copy or none",
+    )
+    return parser

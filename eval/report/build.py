@@ -1,0 +1,317 @@
+"""Writes a report's folder: index.html, its script, style and data, plotly.js, and the videos.
+
+A page opened from disk may not read other files, so the data are a script. Videos are hard links to the run's own where the file
+system allows it, copies where it does not; the runs themselves are only read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import ConfigError, DependencyError, RunError, VlagymError
+from ..compare import Comparison, Question, compare_sides
+from ..compare_output import comparison_sheet
+from ..compare_sources import side_of_run
+from ..results import Run
+from ..tables import chain_sheet, links_done, success_sheet
+from . import charts
+
+VideoChoice = Literal["link", "copy", "none"]
+_MARKER = "vla-eval-report.json"
+_SCRIPTS = ("report.js", "report.css")
+
+
+@dataclass(frozen=True)
+class ReportOutcome:
+    """What was written.
+
+    Attributes:
+        page: The page to open.
+        missing_videos: Videos that a run says it has and that are not there.
+    """
+
+    page: Path
+    missing_videos: int
+
+
+def write_report(runs: Sequence[Run], output: Path, question: Question, videos: VideoChoice = "link") -> ReportOutcome:
+    """Write the report of one or several runs; the first is what the others are compared with.
+
+    Args:
+        runs: Complete or not.
+        output: Folder; an earlier report in it is replaced.
+        question: Margin and error probability of the comparisons.
+        videos: Whether the videos are linked (copied where that cannot be), copied or left out.
+
+    Raises:
+        ConfigError: The folder holds something else, or is inside a run.
+        DependencyError: jinja2 or plotly is missing.
+    """
+    environment, plotly_js = _requirements()
+    _check_output(output, runs)
+    named = _named(runs)
+    page = _page(named, question)
+    staging = output.with_name(f".{output.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        missing = _place_videos(named, staging / "videos", videos)
+        data = _data(named, staging / "videos")
+        (staging / "data.js").write_text(
+            f"window.VLA_REPORT = {_script_json({**data, 'figures': page.pop('figures')})};\n", "utf-8"
+        )
+        (staging / "index.html").write_text(environment.get_template("report.html.j2").render(page), "utf-8")
+        (staging / "plotly.min.js").write_bytes(plotly_js)
+        for name in _SCRIPTS:
+            (staging / name).write_bytes((files(__package__) / "templates" / name).read_bytes())
+        (staging / _MARKER).write_text(json.dumps([str(run.path) for run in runs]) + "\n", "utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        staging.replace(output)
+    except OSError as error:
+        raise RunError(f"the report {output} could not be written: {error}.") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return ReportOutcome(output / "index.html", missing)
+
+
+def _requirements() -> tuple[Any, bytes]:
+    """The template environment and plotly.js."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        plotly_js = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    except (ImportError, FileNotFoundError) as error:
+        raise DependencyError(f"a report needs jinja2 and plotly ({error}): pip install 'vlagym[report]'.") from error
+    loader = PackageLoader(__package__ or "", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True), plotly_js
+
+
+def _check_output(output: Path, runs: Sequence[Run]) -> None:
+    for run in runs:
+        if output.resolve().is_relative_to(run.path.resolve()):
+            raise ConfigError(f"{output} is inside the run {run.path}, which is never modified; choose another --output.")
+        if run.path.resolve().is_relative_to(output.resolve()):
+            raise ConfigError(f"the run {run.path} is inside {output}; choose another --output.")
+    if output.exists() and not (output / _MARKER).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"{output} exists and is not a report; choose another --output.")
+
+
+def _named(runs: Sequence[Run]) -> dict[str, Run]:
+    """Runs by a name that no two of them share."""
+    named: dict[str, Run] = {}
+    for run in runs:
+        name, number = run.name, 1
+        while name in named:
+            number += 1
+            name = f"{run.name} ({number})"
+        named[name] = run
+    return named
+
+
+def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
+    """What the template shows."""
+    tables = {name: run.table() for name, run in runs.items()}
+    chains = {name: table for name, run in runs.items() if len(table := run.chains())}
+    suites = list(dict.fromkeys(leg["suite"] for run in runs.values() for leg in run.header["legs"]))
+    comparisons = _comparisons(runs, question)
+    figures = {"averages": charts.averages_chart(tables), "steps": charts.steps_chart(runs), "time": charts.time_chart(runs)}
+    figures |= {f"tasks-{number}": charts.tasks_chart(tables, suite) for number, suite in enumerate(suites)}
+    compared = [(number, c) for number, c in enumerate(comparisons) if isinstance(c, Comparison)]
+    figures |= {f"differences-{number}": charts.differences_chart(comparison) for number, comparison in compared}
+    return {
+        "title": ", ".join(runs),
+        "runs": [_facts(name, run) for name, run in runs.items()],
+        "notices": list(dict.fromkeys(notice for run in runs.values() for notice in run.notices)),
+        "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, run in runs.items() if (gaps := side_of_run(run).gaps)],
+        "success": [(name, success_sheet(table)) for name, table in tables.items()],
+        "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
+        "suites": suites,
+        "comparisons": [_shown(comparison) for comparison in comparisons],
+        "seconds": [(name, suite, spent) for name, run in runs.items() for suite, spent in charts.mean_seconds(run).items()],
+        "several": len(runs) > 1,
+        "figures": figures,
+    }
+
+
+def _comparisons(runs: Mapping[str, Run], question: Question) -> list[Comparison | str]:
+    """Every run against the first; in words why one cannot be compared."""
+    sides = [side_of_run(run) for run in runs.values()]
+    found: list[Comparison | str] = []
+    for name, side in zip(list(runs)[1:], sides[1:], strict=True):
+        try:
+            found.append(compare_sides(sides[0], side, question))
+        except VlagymError as error:
+            found.append(f"{name} is not compared: {error}")
+    return found
+
+
+def _shown(comparison: Comparison | str) -> dict[str, Any]:
+    if isinstance(comparison, str):
+        return {"problem": comparison}
+    return {
+        "problem": None,
+        "baseline": comparison.baseline,
+        "current": comparison.current,
+        "verdict": comparison.verdict,
+        "reason": comparison.reason,
+        "notes": comparison.notes,
+        "sheet": comparison_sheet(comparison),
+    }
+
+
+def _facts(name: str, run: Run) -> dict[str, Any]:
+    """What a run ran on."""
+    header = run.header
+    packages = ", ".join(f"{package} {version}" for package, version in header["packages"].items())
+    facts = {
+        "Started": header["created"],
+        "Episodes": f"{len(run.results) - len(run.errors)} of {len(run.plan)}, {len(run.errors)} errors",
+        "vlagym": f"{header['vlagym']}" + (f", commit {header['commit']}" if header["commit"] else ""),
+        "Python": header["python"],
+        "Packages": packages,
+        "Machine": f"{header['platform']}, {header['cpu']}, {header['cores']} cores",
+        "Command": " ".join(header["command"]),
+        "Resumed": len(header.get("resumed", [])),
+    }
+    if gate := header.get("gate"):
+        facts["Gate"] = f"{gate['verdict']} (look {gate['look']} of {gate['looks']} against {gate['baseline']}): {gate['reason']}"
+    return {"name": name, "path": str(run.path), "facts": facts, "legs": [_leg_facts(leg) for leg in header["legs"]]}
+
+
+def _leg_facts(leg: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "suite": leg["suite"],
+        "policy": leg["policy"]["name"],
+        "facts": {
+            "protocol": leg["protocol_sha256"],
+            **_flat(leg["suite_provenance"], "suite: "),
+            **_flat(leg["policy_provenance"] or {}, "policy: "),
+        },
+        "details": {"Protocol": json.dumps(leg["protocol"], indent=2), "Policy's settings": json.dumps(leg["policy"], indent=2)},
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """Nested records as one, with dotted names."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return flat
+
+
+def _video_file(run: Run, result: EpisodeResult) -> Path | None:
+    """The video that the run says it has of an episode; never one outside its folder."""
+    name = result.execution.get("video")
+    if not name:
+        return None
+    file = (run.path / name).resolve()
+    return file if file.is_relative_to(run.path.resolve()) else None
+
+
+def _place_videos(runs: Mapping[str, Run], folder: Path, choice: VideoChoice) -> int:
+    """Link or copy the videos to FOLDER/NUMBER OF THE RUN/; returns how many are missing."""
+    missing = 0
+    for number, run in enumerate(runs.values()):
+        target = folder / str(number)
+        for result in run.results:
+            source = _video_file(run, result)
+            if source is None or choice == "none":
+                continue
+            if not source.is_file():
+                missing += 1
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            _place(source, target / source.name, choice)
+    return missing
+
+
+def _place(source: Path, target: Path, choice: VideoChoice) -> None:
+    if choice == "link":
+        try:
+            os.link(source, target)
+        except OSError:  # another file system, or one without hard links: a copy does as well
+            shutil.copyfile(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+# Codes of outcomes in the page's data.
+_FAILURE, _SUCCESS, _ERROR, _NOT_RUN, _NOT_PLANNED = range(5)
+
+
+def _data(runs: Mapping[str, Run], videos: Path) -> dict[str, Any]:
+    """Every planned episode of any run, column by column, names as indices into lists."""
+    specs = list(dict.fromkeys(spec for run in runs.values() for spec in run.plan))
+    suites, tasks, instructions = _Index(), _Index(), _Index()
+    sentences = {result.spec: result.instruction for run in runs.values() for result in run.results}
+    return {
+        "runs": list(runs),
+        "suite": [suites[spec.suite] for spec in specs],
+        "task": [tasks[spec.task] for spec in specs],
+        "trial": [spec.trial for spec in specs],
+        "seed": [spec.seed for spec in specs],
+        "instruction": [instructions[sentences.get(spec, "")] for spec in specs],
+        "suites": suites.names,
+        "tasks": tasks.names,
+        "instructions": instructions.names,
+        "columns": [_columns(run, specs, videos / str(number)) for number, run in enumerate(runs.values())],
+    }
+
+
+class _Index(dict[str, int]):
+    """Numbers names in the order in which they are asked for."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = len(self)
+        return self[name]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self)
+
+
+def _columns(run: Run, specs: Sequence[EpisodeSpec], videos: Path) -> dict[str, Any]:
+    """One run's side of every episode; of what only some have (videos, errors), by number."""
+    planned = set(run.plan)
+    there = {file.name for file in videos.iterdir()} if videos.is_dir() else set()
+    outcome, steps, links = [], [], []
+    found: dict[str, dict[int, str]] = {"video": {}, "missing": {}, "error": {}}
+    for number, spec in enumerate(specs):
+        result = run.by_spec.get(spec)
+        outcome.append(_outcome(result, spec in planned))
+        steps.append(result.steps if result else 0)
+        links.append(links_done(result) if result else 0)
+        if result is None:
+            continue
+        if result.error:
+            found["error"][number] = result.error[-2000:]
+        if name := result.execution.get("video"):
+            file = Path(name).name
+            found["video" if file in there else "missing"][number] = file
+    return {"outcome": outcome, "steps": steps, "links": links if any(links) else None, **found}
+
+
+def _outcome(result: EpisodeResult | None, planned: bool) -> int:
+    if result is None:
+        return _NOT_RUN if planned else _NOT_PLANNED
+    if result.error is not None:
+        return _ERROR
+    return _SUCCESS if result.success else _FAILURE
+
+
+def _script_json(value: Any) -> str:
+    """JSON that can stand in a script: no ``</script>``, no line separators that JavaScript would take for line ends."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

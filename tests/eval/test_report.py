@@ -1,0 +1,290 @@
+"""The report: what is written, and how it behaves in a real browser."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_runs import write_run
+
+import vlagym
+from vlagym.errors import ConfigError, DependencyError
+from vlagym.eval import cli
+from vlagym.eval.compare import Question
+from vlagym.eval.config import load_config
+from vlagym.eval.report import write_report
+from vlagym.eval.run import Outcome, evaluate
+
+Run = Callable[..., Outcome]
+ASK = Question(allow_incomplete=True, allow_different_protocols=True)
+
+
+def data_of(report: Path) -> dict[str, Any]:
+    text = (report / "data.js").read_text()
+    found: dict[str, Any] = json.loads(text.removeprefix("window.VLA_REPORT = ").rstrip().removesuffix(";"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def two_runs_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three trials of two tasks by a policy that solves all and by one that solves next to none."""
+    folder = tmp_path_factory.mktemp("two_runs")
+    for policy in ("push", "random"):
+        evaluate(load_config(["suite=toy", f"policy={policy}", "episodes_per_task=3", f"run_dir={folder / policy}"]))
+    return folder
+
+
+@pytest.fixture
+def two_runs(two_runs_once: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Copies of the two runs."""
+    for run in two_runs_once.iterdir():
+        shutil.copytree(run, tmp_path / run.name)
+    return tmp_path / "push", tmp_path / "random"
+
+
+def test_a_report_is_a_folder_by_itself(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
+    before = {file: file.read_bytes() for run in two_runs for file in run.rglob("*") if file.is_file()}
+    assert cli.main(["report", *map(str, two_runs)]) == 0
+    report = tmp_path / "push--report"
+    page = (report / "index.html").read_text()
+    assert {"index.html", "data.js", "report.js", "report.css", "plotly.min.js", "videos"} <= {f.name for f in report.iterdir()}
+    assert "http" not in page.replace("http-equiv", "")
+    data = data_of(report)
+    assert data["runs"] == ["push", "random"]
+    assert all((report / "videos" / str(i) / name).is_file() for i in (0, 1) for name in data["columns"][i]["video"].values())
+    assert before == {file: file.read_bytes() for run in two_runs for file in run.rglob("*") if file.is_file()}
+    header = vlagym.load_run(two_runs[0]).header
+    for told in (header["legs"][0]["protocol_sha256"], f"numpy {header['packages']['numpy']}", "Regression.", header["cpu"]):
+        assert told in page
+
+
+def test_a_report_replaces_a_report_and_nothing_else(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
+    run = vlagym.load_run(two_runs[0])
+    write_report([run], tmp_path / "report", ASK)
+    (tmp_path / "report" / "old").touch()
+    write_report([run], tmp_path / "report", ASK, "copy")
+    assert not (tmp_path / "report" / "old").exists()
+    assert next((tmp_path / "report" / "videos" / "0").iterdir()).stat().st_nlink == 1
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for folder, named in ((tmp_path / "mine", "is not a report"), (run.path / "report", "never modified"), (tmp_path, "is inside")):
+        with pytest.raises(ConfigError, match=named):
+            write_report([run], folder, ASK)
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
+def test_gaps_are_marked(two_runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    push = two_runs[0]
+    next((push / "videos").glob("*.mp4")).unlink()
+    episodes = push / "episodes.jsonl"
+    episodes.write_text(episodes.read_text()[:-30])
+    assert cli.main(["report", str(push), "--output", str(tmp_path / "report")]) == 0
+    assert "1 videos are missing" in capsys.readouterr().out
+    column = data_of(tmp_path / "report")["columns"][0]
+    assert len(column["missing"]) == 1
+    assert column["outcome"].count(3) == 1
+    assert "push is incomplete: 1 episode not run." in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_what_a_run_says_cannot_become_code(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    run = write_run(tmp_path / "run", {"s": {evil: 2}}, lambda spec: "error", notices=[f"<b>{evil}</b>"])
+    write_report([vlagym.load_run(run)], tmp_path / "report", ASK)
+    for file in ("index.html", "data.js"):
+        assert evil not in (tmp_path / "report" / file).read_text()
+
+
+def test_a_video_outside_the_run_is_not_taken(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
+    push = two_runs[0]
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    lines = [json.loads(line) for line in (push / "episodes.jsonl").read_text().splitlines()]
+    lines[0]["execution"]["video"] = "../secret.mp4"
+    (push / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_report([vlagym.load_run(push)], tmp_path / "report", ASK)
+    assert not list((tmp_path / "report").rglob("secret.mp4"))
+
+
+def test_chains_errors_and_runs_that_do_not_go_together(tmp_path: Path) -> None:
+    chains = write_run(tmp_path / "chains", {"calvin": {"chain": 6}}, lambda s: "error" if s.trial == 5 else s.trial, chain=5)
+    other = write_run(tmp_path / "other", {"mine": {"t": 3}}, lambda spec: True)
+    write_report([vlagym.load_run(chains), vlagym.load_run(other)], tmp_path / "report", ASK)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "Subtasks done in a row" in page
+    assert "other is not compared: nothing to compare" in page
+    assert data_of(tmp_path / "report")["columns"][0]["links"][:6] == [0, 1, 2, 3, 4, 0]
+
+
+def test_missing_packages_are_named(two_runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_jinja2(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "jinja2":
+            raise ImportError("No module named 'jinja2'")
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without_jinja2)
+    with pytest.raises(DependencyError, match=r"pip install 'vlagym\[report\]'"):
+        write_report([vlagym.load_run(two_runs[0])], tmp_path / "report", ASK)
+
+
+@pytest.fixture(scope="module")
+def large_runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two runs of 50,000 episodes: 10 suites, 250 tasks, 100 trials, 2 seeds."""
+    folder = tmp_path_factory.mktemp("large")
+    suites = {f"suite_{i}": {f"task_{i}_{j}": 100 for j in range(25)} for i in range(10)}
+    outcomes = {name: (lambda spec, s=step: (spec.trial * s + spec.seed) % 5 > 0) for name, step in (("one", 7), ("two", 3))}
+    return [str(write_run(folder / name, suites, outcome, seeds=(0, 1))) for name, outcome in outcomes.items()]
+
+
+@pytest.mark.parametrize("command", [["compare"], ["report"]])
+def test_fifty_thousand_episodes_take_seconds(large_runs: list[str], tmp_path: Path, command: list[str]) -> None:
+    code = "import sys; from vlagym.eval.cli import main; sys.exit(main(sys.argv[1:]))"
+    output = ["--output", str(tmp_path / "report")] if command == ["report"] else []
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code, *command, *large_runs, *output], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of the processor's time, so that a busy machine does not fail it; these are two runs, 100,000 episodes.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
+    assert after.ru_maxrss < 1e6  # kB
+
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+DRIVER = shutil.which("chromedriver")
+_OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars --autoplay-policy=no-user-gesture-required"
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """A Chromium without a window; its console must be silent in the end."""
+    if not CHROMIUM or not DRIVER:
+        pytest.skip("no chromium and chromedriver on this machine (Debian: apt-get install chromium chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in (*_OPTIONS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,1000"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        yield driver
+        assert driver.get_log("browser") == []
+    finally:
+        driver.quit()
+
+
+def wait_for(browser: Any, script: str, seconds: float = 30) -> Any:
+    """What the script returns once that is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := browser.execute_script(f"return {script}"):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"still nothing after {seconds} s: {script}")
+
+
+def keep_screenshot(browser: Any, tmp_path: Path, name: str, width: int, height: int = 2400) -> None:
+    """For people to look at: in $VLAGYM_TEST_ARTIFACTS, or with pytest's temporary files."""
+    folder = Path(os.environ.get("VLAGYM_TEST_ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    browser.set_window_size(width, height)
+    time.sleep(0.5)
+    assert browser.save_screenshot(str(folder / f"report-{name}.png"))
+
+
+def choose(browser: Any, field: str, value: str) -> None:
+    script = "const f = document.getElementById('filter'); f.elements[arguments[0]].value = arguments[1];"
+    browser.execute_script(script + "f.dispatchEvent(new Event('input', {bubbles: true}))", field, value)
+
+
+CARDS = "[...document.querySelectorAll('#gallery li')].map(li => li.innerText)"
+
+
+def test_the_page_of_one_run_in_a_browser(run_toy: Run, tmp_path: Path, browser: Any) -> None:
+    run = run_toy("suite.goal=0.9", "episodes_per_task=6", "policy.chunk=3", policy="random").folder
+    results = vlagym.load_run(run).results
+    write_report([vlagym.load_run(run)], tmp_path / "report", ASK)
+    browser.get((tmp_path / "report" / "index.html").as_uri())
+    assert browser.title == "run - vla-eval report"
+    assert wait_for(browser, "document.querySelectorAll('.chart .main-svg').length >= 4")
+    assert browser.execute_script("return document.querySelectorAll('.chart .trace.bars .point').length") > 0
+    cards = browser.execute_script(f"return {CARDS}")
+    assert len(cards) == len(results) == 12
+    failed = ["failed" in card for card in cards]
+    assert failed == sorted(failed, reverse=True), "failures come first"
+    assert wait_for(browser, "document.querySelector('#gallery video').readyState >= 2")
+    assert browser.execute_script("return document.querySelector('#gallery video').videoWidth") == 144
+    browser.execute_script("document.querySelector('#gallery video').play()")
+    assert wait_for(browser, "document.querySelector('#gallery video').currentTime > 0.3")
+    choose(browser, "outcome", "failure")
+    failures = browser.execute_script(f"return {CARDS}")
+    assert len(failures) == sum(not result.success for result in results)
+    choose(browser, "task", "1")
+    assert all("push_far" in card for card in browser.execute_script(f"return {CARDS}"))
+    choose(browser, "text", "nothing is called that")
+    assert browser.execute_script("return document.getElementById('count').textContent") == "0 of 12 episodes"
+    choose(browser, "text", "")
+    keep_screenshot(browser, tmp_path, "one-run", 1280)
+
+
+def test_the_page_of_two_runs_in_narrow_and_wide_windows(two_runs: tuple[Path, Path], tmp_path: Path, browser: Any) -> None:
+    write_report([vlagym.load_run(run) for run in two_runs], tmp_path / "report", ASK)
+    browser.get((tmp_path / "report" / "index.html").as_uri())
+    assert wait_for(browser, "document.querySelectorAll('.chart .main-svg').length >= 5")
+    assert browser.execute_script("return document.querySelectorAll('#gallery li')[0].querySelectorAll('video').length") == 2
+    choose(browser, "outcome", "lost")
+    assert browser.execute_script("return document.querySelectorAll('#gallery li').length") >= 5
+    choose(browser, "outcome", "gained")
+    assert browser.execute_script("return document.querySelectorAll('#gallery li').length") == 0
+    choose(browser, "outcome", "")
+    keep_screenshot(browser, tmp_path, "two-runs-wide", 1280)
+    keep_screenshot(browser, tmp_path, "two-runs-narrow", 500)
+    browser.set_window_size(500, 1000)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_page_can_be_used_with_the_keyboard(two_runs: tuple[Path, Path], tmp_path: Path, browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    write_report([vlagym.load_run(two_runs[0])], tmp_path / "report", ASK)
+    browser.get((tmp_path / "report" / "index.html").as_uri())
+    wait_for(browser, "document.querySelector('#gallery video')")
+    visited = []
+    for _ in range(30):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        active = "document.activeElement"
+        visited.append(browser.execute_script(f"return {active}.name || {active}.className || {active}.tagName"))
+    assert visited[0] == "skip"
+    assert {"outcome", "suite", "task", "text", "SUMMARY", "VIDEO"} <= set(visited)
+    browser.execute_script("document.getElementById('filter').elements.outcome.focus()")
+    ActionChains(browser).send_keys("errors").perform()
+    assert browser.execute_script("return document.getElementById('count').textContent") == "0 of 6 episodes"
+
+
+def test_a_page_of_fifty_thousand_episodes_stays_usable(large_runs: list[str], tmp_path: Path, browser: Any) -> None:
+    write_report([vlagym.load_run(large_runs[0])], tmp_path / "report", ASK)
+    browser.get((tmp_path / "report" / "index.html").as_uri())
+    assert wait_for(browser, "document.querySelectorAll('#gallery li').length == 24")
+    assert wait_for(browser, "document.querySelectorAll('.chart .main-svg').length >= 3")
+    started = browser.execute_script("return performance.now()")
+    choose(browser, "text", "task_3_7")
+    choose(browser, "outcome", "failure")
+    assert browser.execute_script("return performance.now()") - started < 3000
+    assert browser.execute_script("return document.getElementById('count').textContent") == "40 of 50000 episodes"
+    browser.execute_script("document.querySelector('[data-page=\"1\"]').click()")
+    assert browser.execute_script("return document.querySelector('.page').textContent") == "page 2 of 2"
+    keep_screenshot(browser, tmp_path, "fifty-thousand-episodes", 1280)
