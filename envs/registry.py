@@ -42,11 +42,12 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
         raise ConfigError(f"benchmark {benchmark!r} does not take these settings: {error}.") from error
 
 
-def make_env(suite: str, cameras: tuple[str, ...] = ("primary", "wrist"), render_mode: str | None = "rgb_array") -> VlaEnv:
-    """The environment of a suite in conf/suite/, as ``gymnasium.make("vlagym/SUITE-v0")`` builds it."""
+def make_env(suite: str, cameras: tuple[str, ...] | None = None, render_mode: str | None = "rgb_array") -> VlaEnv:
+    """The environment of a suite in conf/suite/, as ``gymnasium.make("vlagym/SUITE-v0")`` builds it; with all cameras if None."""
     from ..conf import suite_settings
 
-    env = make_suite(suite_settings(suite)).make_env(cameras)
+    built = make_suite(suite_settings(suite))
+    env = built.make_env(built.cameras if cameras is None else cameras)
     env.render_mode = render_mode
     return env
 

@@ -31,6 +31,20 @@ def test_contract(vulkan, widowx):
     check_suite(widowx, "widowx_stack_cube", steps=4)
 
 
+def test_gymnasium_makes_it(vulkan):
+    import gymnasium
+
+    import vlagym.envs  # noqa: F401  (registers the suites)
+
+    env = gymnasium.make("vlagym/simpler_widowx-v0")
+    observation, _ = env.reset(options={"task": "widowx_eggplant_in_basket", "trial": 5})
+    assert env.observation_space.contains(observation)
+    assert observation["images"]["primary"].shape == (480, 640, 3)
+    assert observation["instruction"] == "put eggplant into yellow basket"
+    assert env.metadata["render_fps"] == 5
+    env.close()
+
+
 def test_an_episode_does_not_depend_on_the_ones_before(assets, visual_matching, variant_aggregation, actions):
     """Not even on one that shares its scene's models, or on another suite's in the same process."""
     task = "google_pick_coke_can_horizontal"
