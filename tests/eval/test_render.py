@@ -14,6 +14,7 @@ import pytest
 import vlagym
 from vlagym.conf import suite_settings
 from vlagym.envs.registry import make_suite
+from vlagym.episode import EpisodeResult
 from vlagym.errors import AssetError, ConfigError, DependencyError, RunError
 from vlagym.eval import cli
 from vlagym.eval.config import load_config
@@ -33,12 +34,12 @@ def frames(video: Path) -> np.ndarray:
     return imageio.imread(video, plugin="FFMPEG")
 
 
-def edit_results(run: Path, **changes: Any) -> None:
-    """Change fields of the first episode's line."""
-    lines = (run / "episodes.jsonl").read_text().splitlines()
-    first = json.loads(lines[0])
-    first["execution"] |= changes.pop("execution", {})
-    lines[0] = json.dumps({**first, **changes})
+def edit_results(run: Path, execution: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Change fields of the plan's first episode; the file's lines are in the order in which episodes ended."""
+    first = vlagym.load_run(run).results[0]
+    edited = {**first.to_json(), **changes, "execution": {**first.execution, **(execution or {})}}
+    episodes = map(json.loads, (run / "episodes.jsonl").read_text().splitlines())
+    lines = [json.dumps(edited if EpisodeResult.from_json(episode).spec == first.spec else episode) for episode in episodes]
     (run / "episodes.jsonl").write_text("\n".join(lines) + "\n")
 
 
