@@ -134,6 +134,15 @@ def test_missing_packages_are_named(two_runs: tuple[Path, Path], tmp_path: Path,
         write_report([vlagym.load_run(two_runs[0])], tmp_path / "report", ASK)
 
 
+@pytest.fixture(scope="module")
+def large_runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two runs of 50,000 episodes: 10 suites, 250 tasks, 100 trials, 2 seeds."""
+    folder = tmp_path_factory.mktemp("large")
+    suites = {f"suite_{i}": {f"task_{i}_{j}": 100 for j in range(25)} for i in range(10)}
+    outcomes = {name: (lambda spec, s=step: (spec.trial * s + spec.seed) % 5 > 0) for name, step in (("one", 7), ("two", 3))}
+    return [str(write_run(folder / name, suites, outcome, seeds=(0, 1))) for name, outcome in outcomes.items()]
+
+
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
 _OPTIONS = (
