@@ -218,7 +218,7 @@ def _conclude(
     overall = compared.rows[-1]
     verdict = judge(Rate(overall.difference, overall.low, overall.high), question.margin)
     reason = (
-        f"The difference is {100 * overall.difference:+.1f} points, {100 * (1 - 2 * question.alpha):g} % interval "
+        f"The difference is {100 * overall.difference:+.1f} points, {100 * (1 - 2 * question.alpha):.4g} % interval "
         f"{100 * overall.low:+.1f} to {100 * overall.high:+.1f}: {_MEANING[verdict]} by more than {100 * question.margin:g} points."
     )
     worse = [row for row in compared.rows if row.is_worse(question.alpha)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def comparison_sheet(comparison: Comparison) -> Sheet:
     """The rows of a comparison for people."""
-    confidence = f"{100 * (1 - 2 * comparison.question.alpha):g}"
+    confidence = f"{100 * (1 - 2 * comparison.question.alpha):.4g}"
     columns = ["suite", "task", "trials", "baseline", "current", f"difference\n({confidence} % interval)"]
     columns += ["worse /\nbetter", "p (Holm)"] if comparison.paired else ["p (Holm)"]
     strong = frozenset(i for i, row in enumerate(comparison.rows) if row.task == AVERAGE)

@@ -25,6 +25,7 @@ from vlagym.eval.compare_sources import Side, SuiteOutcomes
 from vlagym.eval.published import find_published, published_scores
 from vlagym.eval.run import Outcome
 from vlagym.eval.stats import mean_interval
+from vlagym.policies.base import episode_generator
 
 Run = Callable[..., Outcome]
 SUITE = {"mine": {"a": 50, "b": 50}}
@@ -393,3 +394,16 @@ def test_published_numbers_by_group_of_tasks(tmp_path: Path) -> None:
     rows = compare("published:rt-1-converged", run, Question()).rows
     assert [(row.task, row.trials) for row in rows] == [("pick_coke_can", 20), ("open_close_drawer", 10), ("average", 30)]
     assert rows[-1].baseline == pytest.approx((0.857 + 0.73) / 2)
+
+
+def test_two_chance_policies_cannot_be_told_apart(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = run_toy("video=none", "suite.goal=0.2", policy="random", name="one").folder
+    monkeypatch.setattr(
+        "vlagym.policies.random.episode_generator", lambda episode, salt: episode_generator(episode, f"other {salt}")
+    )
+    two = run_toy("video=none", "suite.goal=0.2", policy="random", name="two").folder
+    comparison = compare(str(one), str(two), Question())
+    assert 0 < comparison.overall.baseline < 1
+    assert (comparison.overall.lost, comparison.overall.gained) != (0, 0)
+    assert comparison.verdict == "cannot tell"
+    assert any("takes" in note for note in comparison.notes)
