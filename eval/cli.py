@@ -10,7 +10,7 @@ from ..errors import VlagymError
 
 _COMMANDS = {
     "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
-    "bench": ("vlagym.eval.bench", "measure how fast a suite's environments run"),
+    "bench": ("vlagym.eval.bench", "measure how fast a suite's environments run, or a policy (policy=NAME)"),
     "convert": ("vlagym.policies.rt1.convert", "convert an RT-1 of TensorFlow to safetensors"),
     "compare": ("vlagym.eval.cli_compare", "is one run worse than another, or than a published score?"),
     "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
