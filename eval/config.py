@@ -22,6 +22,8 @@ from ..policies.registry import POLICIES
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
 # What may differ between two sessions of one run: none of it can change a result.
 EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "attempts", "assets")
+# Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
+OTHER_NAMES = {"num_chains": "episodes_per_task"}
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,16 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: An unknown key, suite or policy (near names are suggested) or a value of the wrong kind.
     """
-    suites, rest = split_suites(overrides)
+    suites, rest = split_suites([_usual_name(override) for override in overrides])
     composed = [compose_settings([f"suite={suite}", *rest]) for suite in suites]
     legs = [{"suite": settings.pop("suite"), "policy": settings.pop("policy")} for settings in composed]
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
+
+
+def _usual_name(override: str) -> str:
+    key, separator, value = override.partition("=")
+    return OTHER_NAMES.get(key, key) + separator + value
 
 
 def split_suites(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

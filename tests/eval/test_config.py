@@ -21,6 +21,10 @@ def test_suites_can_be_mixed() -> None:
     assert [leg.suite["name"] for leg in config.legs] == ["toy", "robosuite"]
 
 
+def test_calvins_own_name_of_a_setting_is_understood() -> None:
+    assert load_config(["suite=calvin_abc_d", "policy=random", "num_chains=20"]).episodes_per_task == 20
+
+
 def test_settings_survive_json() -> None:
     config = load_config(["policy=random", "tasks=[lift,1]", "egl_devices=[0,1]", "seeds=[3,4]"])
     assert RunConfig.from_json(config.to_json()) == config
