@@ -5,8 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import VlagymError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .run import Outcome
 
 _COMMANDS = {
     "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
@@ -90,7 +96,7 @@ def _run(overrides: Sequence[str]) -> int:
     return _report(console, outcome)
 
 
-def _report(console, outcome) -> int:  # type: ignore[no-untyped-def]  # rich and pandas are imported late
+def _report(console: Console, outcome: Outcome) -> int:
     from .tables import as_rich, chain_sheet, group_sheet, success_sheet
 
     console.print(as_rich(success_sheet(outcome.table)))
