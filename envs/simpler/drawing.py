@@ -214,9 +214,11 @@ class Canvas:
                 shadow_map_size=SHADOW_MAP,
             )
         self._descriptions: dict[Path | None, tuple[Any, dict[str, Any]]] = {}
-        self._bodies = [self._add(part) for part in look.parts]
+        # In the order in which SAPIEN made them: where two surfaces are equally far, the later one shows.
+        in_order = sorted((*look.parts, look.stage), key=lambda part: part.id)
+        bodies = {part.id: self._add_stage(part, renderer) if part is look.stage else self._add(part) for part in in_order}
+        self._bodies = [bodies[part.id] for part in look.parts]
         self._descriptions.clear()
-        self._add_stage(look.stage, renderer)
         self._cameras: dict[tuple[int, int], Any] = {}
 
     def draw(self, render_state: Float64Array, height: int, width: int, photograph: Photograph | None) -> Image:
@@ -280,7 +282,7 @@ class Canvas:
             return scene.add_mesh_from_file(visual.filename, visual.scale)
         return scene.add_primitive_mesh("box", visual.scale, visual.material)
 
-    def _add_stage(self, stage: Part, renderer: Any) -> None:
+    def _add_stage(self, stage: Part, renderer: Any) -> list[tuple[Any, Any]]:
         import sapien.core as sapien
 
         scene = self._scene.renderer_scene
@@ -290,6 +292,7 @@ class Canvas:
             body = scene.add_mesh_from_file(str(stage.source), [1.0] * 3)
         body.set_visual_id(stage.id)
         body.set_pose(sapien.Pose(stage.pose[:3], stage.pose[3:]))
+        return [(body, sapien.Pose())]
 
     def _camera(self, height: int, width: int) -> Any:
         if (height, width) not in self._cameras:
