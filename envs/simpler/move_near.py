@@ -110,11 +110,18 @@ class Rearrangement(Episode[S]):
 
     def _moved(self) -> tuple[bool, bool]:
         """Whether the source moved farther than all others, and whether another one moved farther than it."""
-        moved = {actor.name: float(np.linalg.norm(self.settled[actor.name][:2] - actor.pose.p[:2])) for actor in self._dropped}
+        moved = {
+            actor.name: float(np.linalg.norm(self.settled[actor.name][:2] - self._whereabouts(actor)[:2]))
+            for actor in self._dropped
+        }
         source = moved.pop(self.source.name)
         correct = source > MOVED_M and all(other < source for other in moved.values())
         wrong = any(other > MOVED_M for other in moved.values()) and any(other > source for other in moved.values())
         return correct, wrong
+
+    def _whereabouts(self, actor: Any) -> Any:
+        """Where an actor is taken to be when its way since settling is measured, float32[3], m, world."""
+        return actor.pose.p
 
     def object_of_interest(self) -> Any:
         return self.source
