@@ -11,7 +11,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-from synthetic_runs import write_run
 
 from vlagym.conf import suite_settings
 from vlagym.envs.assets import locate
@@ -19,6 +18,7 @@ from vlagym.envs.registry import make_suite
 from vlagym.errors import AssetError, DependencyError
 from vlagym.eval import cli
 from vlagym.eval.config import split_suites
+from vlagym.eval.synthetic import write_run
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")

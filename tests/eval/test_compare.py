@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_runs import write_run
 
 from vlagym.conf import suite_settings
 from vlagym.envs.registry import make_suite
@@ -25,6 +24,7 @@ from vlagym.eval.compare_sources import Side, SuiteOutcomes
 from vlagym.eval.published import find_published, published_scores
 from vlagym.eval.run import Outcome
 from vlagym.eval.stats import mean_interval
+from vlagym.eval.synthetic import write_run
 from vlagym.policies.base import episode_generator
 
 Run = Callable[..., Outcome]

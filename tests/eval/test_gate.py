@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import norm
-from synthetic_runs import write_run
 from toy_suite import ToySuite
 
 import vlagym
@@ -30,6 +29,7 @@ from vlagym.eval.plan import RoundsQueue, plan_episodes
 from vlagym.eval.run import Outcome
 from vlagym.eval.stats import mean_interval
 from vlagym.eval.store import RunFolder
+from vlagym.eval.synthetic import write_run
 
 Run = Callable[..., Outcome]
 FIFTHS = [0.2, 0.4, 0.6, 0.8, 1.0]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import write_run
 
 import vlagym
 from vlagym.errors import ConfigError, DependencyError
@@ -21,6 +20,7 @@ from vlagym.eval.compare import Question
 from vlagym.eval.config import load_config
 from vlagym.eval.report import write_report
 from vlagym.eval.run import Outcome, evaluate
+from vlagym.eval.synthetic import write_run
 
 Run = Callable[..., Outcome]
 ASK = Question(allow_incomplete=True, allow_different_protocols=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
-from synthetic_runs import write_run
 
 import vlagym
 from vlagym.errors import ConfigError, RunError
@@ -19,6 +18,7 @@ from vlagym.eval import cli_table
 from vlagym.eval.cli import main
 from vlagym.eval.run import Outcome
 from vlagym.eval.stats import success_rate
+from vlagym.eval.synthetic import write_run
 from vlagym.eval.tables import AVERAGE, AVERAGE_LENGTH, group_table, to_markdown
 
 Run = Callable[..., Outcome]
