@@ -1,5 +1,7 @@
 """What is said where SimplerEnv cannot run: one sentence with a remedy each."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pytest
 from vlagym.envs.simpler import suite as suite_module
 from vlagym.envs.simpler.suite import check_python, traces_rays
 from vlagym.envs.simpler.vulkan import NVIDIA, VulkanDevice, choose_device, probe_vulkan
-from vlagym.errors import DependencyError
+from vlagym.errors import AssetError, DependencyError
 
 
 def device(name="llvmpipe", kind="cpu", vendor=0x10005, ray_tracing=True):
@@ -71,6 +73,17 @@ def test_python_3_12_is_refused(monkeypatch):
     monkeypatch.setattr(suite_module.sys, "version_info", Version((3, 12, 4)))
     with pytest.raises(DependencyError, match=r"Python 3\.10 and 3\.11 on Linux; this is Python 3\.12"):
         check_python()
+
+
+def test_a_missing_file_is_named(assets, widowx, tmp_path, monkeypatch):
+    copy = tmp_path / assets.name
+    shutil.copytree(assets, copy, copy_function=os.symlink)
+    for marker in assets.parent.glob("maniskill2_real2sim-*.json"):
+        shutil.copy(marker, tmp_path)
+    (copy / "data" / "real_inpainting" / "bridge_sink.png").unlink()
+    monkeypatch.setenv("VLAGYM_ASSETS_DIR", str(tmp_path))
+    with pytest.raises(AssetError, match=r"bridge_sink\.png is missing .* Run: vla-eval assets fetch maniskill2_real2sim"):
+        widowx.check_ready()
 
 
 def test_settings_and_tasks_need_no_simulator():
