@@ -88,6 +88,10 @@ def main(argv: Sequence[str]) -> int:
         from .bench_policy import main as bench_policy
 
         return bench_policy(argv)
+    if any(argument.startswith("results=") for argument in argv):
+        from .bench_results import main as bench_results
+
+        return bench_results(argv)
     if any(argument in ("-h", "--help") for argument in argv):
         print((Path(__file__).parents[1] / "conf" / "bench.yaml").read_text(encoding="utf-8"))
         return 0
@@ -225,7 +229,7 @@ def _measure_vlagym(
 def _measure_floor(suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]) -> Measurement:
     """Physics and the images the policy asks for, with nothing around them."""
     cameras = tuple(settings["cameras"])
-    timed = _in_processes(workers, _floor_episodes, suite, task, cameras, chunk, settings["episodes"])
+    timed = in_processes(workers, _floor_episodes, suite, task, cameras, chunk, settings["episodes"])
     seconds, cpu_seconds = (_mean(pair[i] for process in timed for pair in process) for i in (0, 1))
     return Measurement("floor", chunk, workers, workers * settings["episodes"], task.horizon, seconds, cpu_seconds)
 
@@ -248,7 +252,7 @@ def _floor_episodes(suite: Suite, task: Task, cameras: tuple[str, ...], chunk: i
 
 def _measure_stock(suite: Suite, task: Task, workers: int, episodes: int, finals: dict[int, str]) -> Measurement:
     actions = [_random_actions(suite, task, trial) for trial in range(episodes + 1)]
-    per_process = _in_processes(workers, _stock_episodes, suite, task.name, actions)
+    per_process = in_processes(workers, _stock_episodes, suite, task.name, actions)
     for episode_list in per_process:
         for trial, episode in enumerate(episode_list):
             if trial in finals and episode.physics_sha256 != finals[trial]:
@@ -276,7 +280,7 @@ def _random_actions(suite: Suite, task: Task, trial: int) -> NDArray[np.float32]
     return generator.uniform(space.low, space.high, (task.horizon, suite.action_spec.size)).astype(np.float32)
 
 
-def _in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Run the same call in several fresh processes at the same time."""
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         return [future.result() for future in [pool.submit(function, *arguments) for _ in range(count)]]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
-    "bench": ("vlagym.eval.bench", "measure how fast a suite's environments run, or a policy (policy=NAME)"),
+    "bench": ("vlagym.eval.bench", "how fast environments run, a policy (policy=NAME) or comparisons of large runs (results=N)"),
     "convert": ("vlagym.policies.rt1.convert", "convert an RT-1 of TensorFlow to safetensors"),
     "compare": ("vlagym.eval.cli_compare", "is one run worse than another, or than a published score?"),
     "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 IntervalMethod = Literal["wilson", "exact"]
 
 # Multipliers, per observation, among which the one that gives a limit is bracketed; the bracket is then made smaller until it is
-# exact. A limit is where something turns positive that rounding may make as large as _ZERO.
+# exact, by trying points across it and ever closer to where a straight line through its ends would cross. A limit is where
+# something turns positive that rounding may make as large as _ZERO.
 _MULTIPLIERS = 10.0 ** np.linspace(-8, 8, 65)
-_PRECISION = 2e-15
-_FEWEST_PARTS, _PARTS_OF_ALL_STRATA = 16, 64
+_PRECISION = 1e-12
+_ACROSS = np.linspace(0, 1, 9)
+_CLOSER = np.r_[-(10.0 ** -np.arange(1, 13)), 0, 10.0 ** -np.arange(1, 13)]
 _ZERO = 1e-15
 _NEWTON_STEPS = 60
 
@@ -260,17 +262,19 @@ class _Sample(NamedTuple):
 
 def _limit(sample: _Sample, estimate: float, z: float, sign: float) -> float:
     """The lower (sign 1) or upper (-1) limit: where the distance from the estimate is z standard errors."""
-    parts = max(_FEWEST_PARTS, _PARTS_OF_ALL_STRATA // len(sample.counts))
     multipliers = sign * sample.observations * _MULTIPLIERS
     while True:
         sums, variances = sample.constrained(multipliers)
-        inside = int(np.flatnonzero((sums - estimate) ** 2 - z**2 * variances <= _ZERO)[-1])
+        excess = (sums - estimate) ** 2 - z**2 * variances
+        inside = int(np.flatnonzero(excess <= _ZERO)[-1])
         if inside + 1 == len(multipliers):  # nothing lies beyond: the estimate is the end of the support
             return float(sums[inside])
         lower, upper = multipliers[inside], multipliers[inside + 1]
         if abs(upper - lower) <= _PRECISION * abs(upper):
             return float(sums[inside])
-        multipliers = np.linspace(lower, upper, parts + 1)
+        crossing = excess[inside] / (excess[inside] - excess[inside + 1])
+        shares = np.clip(np.r_[_ACROSS, crossing + _CLOSER], 0, 1)
+        multipliers = lower + (upper - lower) * np.unique(shares)
 
 
 def _check_fractions(**fractions: Any) -> None:

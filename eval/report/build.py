@@ -19,7 +19,7 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, DependencyError, RunError, VlagymError
 from ..compare import Comparison, Question, compare_sides
 from ..compare_output import comparison_sheet
-from ..compare_sources import side_of_run
+from ..compare_sources import Side, side_of_run
 from ..results import Run
 from ..tables import chain_sheet, links_done, success_sheet
 from . import charts
@@ -122,7 +122,8 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
     tables = {name: run.table() for name, run in runs.items()}
     chains = {name: table for name, run in runs.items() if len(table := run.chains())}
     suites = list(dict.fromkeys(leg["suite"] for run in runs.values() for leg in run.header["legs"]))
-    comparisons = _comparisons(runs, question)
+    sides = {name: side_of_run(run) for name, run in runs.items()}
+    comparisons = _comparisons(sides, question)
     figures = {"averages": charts.averages_chart(tables), "steps": charts.steps_chart(runs), "time": charts.time_chart(runs)}
     figures |= {f"tasks-{number}": charts.tasks_chart(tables, suite) for number, suite in enumerate(suites)}
     compared = [(number, c) for number, c in enumerate(comparisons) if isinstance(c, Comparison)]
@@ -131,7 +132,7 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
         "title": ", ".join(runs),
         "runs": [_facts(name, run) for name, run in runs.items()],
         "notices": list(dict.fromkeys(notice for run in runs.values() for notice in run.notices)),
-        "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, run in runs.items() if (gaps := side_of_run(run).gaps)],
+        "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, side in sides.items() if (gaps := side.gaps)],
         "success": [(name, success_sheet(table)) for name, table in tables.items()],
         "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
         "suites": suites,
@@ -142,13 +143,13 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
     }
 
 
-def _comparisons(runs: Mapping[str, Run], question: Question) -> list[Comparison | str]:
+def _comparisons(sides: Mapping[str, Side], question: Question) -> list[Comparison | str]:
     """Every run against the first; in words why one cannot be compared."""
-    sides = [side_of_run(run) for run in runs.values()]
+    baseline, *others = sides.items()
     found: list[Comparison | str] = []
-    for name, side in zip(list(runs)[1:], sides[1:], strict=True):
+    for name, side in others:
         try:
-            found.append(compare_sides(sides[0], side, question))
+            found.append(compare_sides(baseline[1], side, question))
         except VlagymError as error:
             found.append(f"{name} is not compared: {error}")
     return found
