@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import EnvError
+from ._culling import Culling
 from ._upstream import choose_gl_platform, no_renderer
 
 if TYPE_CHECKING:
     from ..base import Float64Array, Image
 
 MAX_SCENE_GEOMS = 1000  # as robosuite: what does not fit is not drawn
+_HIDDEN_GROUP = 5  # of the groups that MuJoCo does not draw by default
 
 
 class _GlContext:
@@ -89,6 +91,7 @@ class Renderer:
         self._perturbation = mujoco.MjvPerturb()
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._culling = Culling(model)
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
 
     def draw(self, qpos: Float64Array, camera: str, height: int, width: int) -> Image:
@@ -110,16 +113,29 @@ class Renderer:
         mujoco.mj_camlight(model, data)
         GL_CONTEXT.make_current()
         self._use_buffer(height, width)
-        self._camera.fixedcamid = camera_id
-        mujoco.mjv_updateScene(
-            model, data, self._option, self._perturbation, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
-        )
+        self._update_scene(camera_id, width / height)
         viewport = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(viewport, self._scene, self._context)
         picture = np.empty((height, width, 3), np.uint8)
         mujoco.mjr_readPixels(picture, None, viewport, self._context)
         # OpenGL's rows run from the bottom up.
         return picture[::-1].copy()
+
+    def _update_scene(self, camera_id: int, aspect: float) -> None:
+        """Compose what the camera sees, of the data's present poses."""
+        import mujoco
+
+        model, data = self._model, self._data
+        invisible = self._culling.invisible(data, camera_id, aspect)
+        groups = model.geom_group.copy()
+        if invisible is not None:
+            model.geom_group[invisible] = _HIDDEN_GROUP
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION.value] = invisible is None
+        self._camera.fixedcamid = camera_id
+        mujoco.mjv_updateScene(
+            model, data, self._option, self._perturbation, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
+        )
+        model.geom_group[:] = groups
 
     def close(self) -> None:
         """Give the uploaded meshes and textures back."""
