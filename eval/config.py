@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +21,7 @@ from ..policies.registry import POLICIES
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
 # What may differ between two sessions of one run: none of it can change a result.
-EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "attempts", "assets")
+EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "attempts", "assets", "trackers")
 # Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
 OTHER_NAMES = {"num_chains": "episodes_per_task"}
 
@@ -72,6 +72,7 @@ class RunConfig:
     video_fps: float | None
     run_dir: str | None
     assets: AssetSettings
+    trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks = {
@@ -87,6 +88,7 @@ class RunConfig:
             "video": (self.video in get_args(VideoChoice), f"one of {', '.join(get_args(VideoChoice))}"),
             "video_cameras": (self.video == "none" or self.video_cameras != (), "at least one camera, or null"),
             "video_fps": (self.video_fps is None or self.video_fps > 0, "frames per second above 0, or null"),
+            "trackers": (len(set(self.trackers)) == len(self.trackers), "a list of different names, e.g. [wandb]"),
             "assets.stand_ins": (self.assets.stand_ins in (None, "allow", "deny"), "allow, deny or null"),
         }
         for name, (fine, expected) in checks.items():
@@ -105,12 +107,15 @@ class RunConfig:
             ConfigError: A setting is missing, unknown or of the wrong kind.
         """
         known = {f.name for f in fields(cls)}
-        if set(values) != known:
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        if not needed <= set(values) <= known:
             raise ConfigError(
-                f"not the settings of a run: missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}."
+                f"not the settings of a run: missing {sorted(needed - set(values))}, unknown {sorted(set(values) - known)}."
             )
         converted = {}
         for name, convert in _CONVERTERS.items():
+            if name not in values:
+                continue
             try:
                 converted[name] = convert(values[name])
             except (TypeError, ValueError, KeyError) as error:
@@ -255,6 +260,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "video_fps": _optional(float),
     "run_dir": _optional(str),
     "assets": lambda assets: AssetSettings(**assets),
+    "trackers": _tuple_of(str),
 }
 
 

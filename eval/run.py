@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from .rollout import RecordSettings
 from .runner import Runner
 from .store import RunFolder, Store
 from .tables import chain_table, group_table, success_table, write_summary
+from .trackers import TrackedRun, Tracking, load_trackers
 from .workers import default_worker_count, worker_settings
 
 if TYPE_CHECKING:
@@ -107,9 +109,11 @@ class _Evaluation:
         self.suites = [make_suite(leg.suite) for leg in config.legs]
         self.plan = plan_episodes(self.suites, config.tasks, config.episodes_per_task, config.seeds, config.trials)
         _check_video_cameras(config, self.suites)
+        self.trackers = load_trackers(config.trackers)
         for suite in self.suites:
             suite.check_ready()
         self.header = {
+            "run_id": uuid.uuid4().hex,
             **environment(),
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "stamp": time.strftime("%Y_%m_%d-%H_%M_%S"),
@@ -129,7 +133,8 @@ class _Evaluation:
         assert self.folder is not None
         recorded = self.folder.header()
         self._check_same(recorded)
-        self.header = {**recorded, "resumed": [*recorded.get("resumed", []), {**environment(), "at": self.header["created"]}]}
+        session = {**environment(), "at": self.header["created"]}
+        self.header = {"run_id": self.header["run_id"], **recorded, "resumed": [*recorded.get("resumed", []), session]}
         planned = set(self.plan)
         finished = [result for result in self.folder.results() if result.error is None and result.spec in planned]
         return self._run(finished, self._policies(), subscribers)
@@ -138,7 +143,9 @@ class _Evaluation:
         assert self.folder is not None
         done = {result.spec for result in finished}
         collected = _Results(finished)
-        everyone: list[Subscriber] = [Store(self.folder), collected, *subscribers]
+        tracked = TrackedRun(self.folder.path.resolve(), self.header["run_id"], {"config": self.config.to_json(), **self.header})
+        tracking = [Tracking(name, tracker(), tracked) for name, tracker in self.trackers]
+        everyone: list[Subscriber] = [Store(self.folder), collected, *tracking, *subscribers]
         interrupted = False
         for subscriber in everyone:
             subscriber.run_started(self.plan, finished)
@@ -197,14 +204,13 @@ class _Evaluation:
         assert self.folder is not None
         leg = self.header["legs"][number]
         provenance = policy.provenance()
-        if leg["policy_provenance"] is None:
-            leg["policy_provenance"] = provenance
-            self.folder.write_header(self.header)
-        elif leg["policy_provenance"] != provenance:
+        if leg["policy_provenance"] not in (None, provenance):
             raise RunError(
                 f"{self.folder.path} was run with another policy: {differences(leg['policy_provenance'], provenance)}. "
                 "Start a new run, or bring back what changed."
             )
+        leg["policy_provenance"] = provenance
+        self.folder.write_header(self.header)
 
     def _check_same(self, recorded: dict[str, Any]) -> None:
         assert self.folder is not None
