@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from ..conf import CONF_DIR
 from ..envs.registry import make_suite
-from ..policies.bench import BatchTiming, measure
+from ..policies.bench import BatchTiming, LoadingCost, load, measure
 from ..policies.registry import make_policy
 from .config import compose_settings
 from .console import make_console
@@ -27,19 +26,25 @@ def main(argv: Sequence[str]) -> int:
         return 0
     settings = compose_settings(argv, CONFIG)
     suite = make_suite(settings["suite"])
-    began = time.perf_counter()
-    policy = make_policy(settings["policy"], suite)
-    loading_s = time.perf_counter() - began
+    policy, cost = load(lambda: make_policy(settings["policy"], suite))
     timings = measure(policy, suite, settings["batch_sizes"], settings["calls"], settings["warm_up"])
     console = make_console()
     console.print(timing_table(timings))
-    console.print(f"loaded in {loading_s:.1f} s", highlight=False)
+    console.print(loading_line(cost), highlight=False)
     if settings["json"]:
         rows = [asdict(timing) for timing in timings]
-        report = {"settings": settings, "loading_s": loading_s, "provenance": policy.provenance(), "timings": rows}
+        report = {"settings": settings, "loading": asdict(cost), "provenance": policy.provenance(), "timings": rows}
         Path(settings["json"]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     policy.close()
     return 0
+
+
+def loading_line(cost: LoadingCost) -> str:
+    """What loading took, in a sentence."""
+    line = f"loaded in {cost.seconds:.1f} s, taking {cost.peak_bytes / 1e6:.0f} MB of memory at most"
+    if not cost.weight_bytes:
+        return line
+    return f"{line}: {cost.peak_bytes / cost.weight_bytes:.2f} x the weights ({cost.weight_bytes / 1e6:.0f} MB)"
 
 
 def timing_table(timings: Sequence[BatchTiming]) -> Table:

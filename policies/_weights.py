@@ -7,6 +7,8 @@ Files are untrusted: safetensors hold nothing but numbers, and a ``.pt`` is open
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import PolicyError
 from ._json import read_json
+from ._packing import pack, packed_names
 
 # A mapped file's pages count as this process's memory for as long as the mapping lives, so it is renewed after this many bytes.
-_MAPPED_BYTES = 64 * 1024**2
+_MAPPED_BYTES = 16 * 1024**2
 _RANDOM_STD = 0.02
 _ZERO = ("bias", "beta", "mean")  # ends of the names of parameters that are added or subtracted
 
@@ -74,11 +77,12 @@ class SafetensorsFolder:
         for name in names:
             wanted.setdefault(self._file_of[name], []).append(name)
         for file, inside in wanted.items():
-            while inside:
+            waiting = deque(inside)
+            while waiting:
                 mapped = 0
                 with _open_safetensors(file) as opened:
-                    while inside and mapped < _MAPPED_BYTES:
-                        name = inside.pop()
+                    while waiting and mapped < _MAPPED_BYTES:
+                        name = waiting.popleft()
                         tensor: torch.Tensor = opened.get_tensor(name)
                         mapped += tensor.numel() * tensor.element_size()
                         yield name, tensor
@@ -154,12 +158,14 @@ class RandomSource:
         """The named tensors."""
         generator = torch.Generator(self._device)
         for name in names:
-            tensor = torch.empty(self._shapes[name], dtype=self._dtype, device=self._device)
-            if tensor.ndim == 1:
-                yield name, tensor.fill_(0.0 if name.endswith(_ZERO) else 1.0)
-                continue
-            generator.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little"))
-            yield name, tensor.normal_(std=_RANDOM_STD, generator=generator)
+            yield name, self._draw(name, generator)
+
+    def _draw(self, name: str, generator: torch.Generator) -> torch.Tensor:
+        tensor = torch.empty(self._shapes[name], dtype=self._dtype, device=self._device)
+        if tensor.ndim == 1:
+            return tensor.fill_(0.0 if name.endswith(_ZERO) else 1.0)
+        generator.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little"))
+        return tensor.normal_(std=_RANDOM_STD, generator=generator)
 
 
 def fill(
@@ -184,7 +190,16 @@ def fill(
     """
     needed = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     check_shapes(needed, {name: shape for name, shape in source.shapes.items() if name in needed or not unused(name)}, source.where)
-    tensors = {name: tensor.to(device=device, dtype=dtype) for name, tensor in source.read(needed)}
+    packed = packed_names(module)
+    tensors = {}
+    # The largest first: each leaves room that the next one fits in, and nothing large is in memory twice beside all the rest.
+    for name, tensor in source.read(sorted(needed, key=lambda name: -math.prod(needed[name]))):
+        if name in packed:
+            tensors[name] = pack(tensor.to(device=device, dtype=dtype))
+        else:
+            # A view would keep pages of a mapped file in memory beside the packed copies of their neighbours.
+            tensors[name] = tensor.to(device=device, dtype=dtype, copy=bool(packed))
+        del tensor
     module.load_state_dict(tensors, strict=True, assign=True)
     module.requires_grad_(False).eval()
 

@@ -1,4 +1,4 @@
-"""Latency, throughput and peak memory of a policy over batch sizes, without a simulator: what `vla-eval bench policy=NAME` shows.
+"""What loading a policy takes, and its speed and memory over batch sizes, without a simulator: `vla-eval bench policy=NAME`.
 
 Observations are made up in the shapes of a suite, with its instructions mixed in every batch. A call is timed from the observations
 to the actions, with everything a run pays for in between: image transforms, tokenizer, network, action transforms.
@@ -6,12 +6,15 @@ to the actions, with everything a run pays for in between: image transforms, tok
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,9 @@ from ..envs.base import Suite
 from ..episode import EpisodeSpec
 from ..errors import ConfigError
 from .base import Policy, PolicyObservation, checked_chunks
+
+_LIBRARIES = ("torch", "transformers.models.llama.modeling_llama")
+_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class BatchTiming:
         p95_ms: Time within which 95 % of the calls were done.
         observations_per_second: Of all timed calls together.
         actions_per_second: Likewise; a chunk counts as many actions as it has.
-        peak_memory_bytes: On a GPU, most memory its tensors took during these calls; else the most this process has taken so far.
+        peak_memory_bytes: Most memory during these calls: a GPU's tensors, else this process (off Linux: its most so far).
     """
 
     batch: int
@@ -43,6 +49,33 @@ class BatchTiming:
     observations_per_second: float
     actions_per_second: float
     peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class LoadingCost:
+    """What it took to get a policy ready.
+
+    Attributes:
+        seconds: Time from the settings to the policy.
+        weight_bytes: Of its weights in memory; None for a policy without.
+        peak_bytes: Most memory this process took on the way, beyond what it had before.
+    """
+
+    seconds: float
+    weight_bytes: int | None
+    peak_bytes: int
+
+
+def load(make: Callable[[], Policy]) -> tuple[Policy, LoadingCost]:
+    """Build a policy and say what it took. Libraries are imported before, where they are installed: they are no weights."""
+    for library in _LIBRARIES:
+        if importlib.util.find_spec(library.partition(".")[0]) is not None:
+            importlib.import_module(library)
+    _forget_peak()
+    before, began = _resident_bytes("VmRSS"), time.perf_counter()
+    policy = make()
+    seconds, peak = time.perf_counter() - began, _resident_bytes("VmHWM") - before
+    return policy, LoadingCost(seconds, policy.provenance().get("weight_bytes"), peak)
 
 
 def measure(policy: Policy, suite: Suite, batch_sizes: Sequence[int], calls: int, warm_up: int) -> list[BatchTiming]:
@@ -116,9 +149,24 @@ class _PeakMemory:
         self._torch: Any = sys.modules.get("torch")
         if self._torch is not None and self._torch.cuda.is_initialized():
             self._torch.cuda.reset_peak_memory_stats()
+        else:
+            _forget_peak()
 
     def peak(self) -> int:
         if self._torch is not None and self._torch.cuda.is_initialized():
             return int(self._torch.cuda.max_memory_allocated())
-        kibibyte = 1024 if sys.platform.startswith("linux") else 1
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kibibyte
+        return _resident_bytes("VmHWM")
+
+
+def _forget_peak() -> None:
+    """Let the process's peak begin anew, where Linux can."""
+    if _STATUS.exists():
+        _CLEAR_REFS.write_text("5")
+
+
+def _resident_bytes(field: str) -> int:
+    """Memory of this process: ``VmRSS`` now, ``VmHWM`` at most; always the most where there is no /proc."""
+    if _STATUS.exists():
+        return next(int(line.split()[1]) for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:")) * 1024
+    kibibyte = 1024 if sys.platform.startswith("linux") else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kibibyte

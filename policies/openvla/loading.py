@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from .._packing import can_pack, expect_packed
 from .._weights import WeightSource, fill
 from .config import ModelConfig
 from .model import AttentionKind, OpenVla
@@ -33,6 +34,8 @@ def build(
     with torch.device("meta"):
         model = OpenVla(config, attention, film)
     unused = unused_weights(config.towers, "vision_backbone.")
+    if can_pack(device, dtype):
+        expect_packed(model)
     fill(model, source_for(model), dtype=dtype, device=device, unused=lambda name: unused.match(name) is not None)
     model.finish_loading(device)
     return model

@@ -78,13 +78,13 @@ class OpenVla(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        device: torch.device = self.language_model.lm_head.weight.device
+        device: torch.device = self.language_model.model.embed_tokens.weight.device
         return device
 
     @property
     def dtype(self) -> torch.dtype:
         """The parameters' dtype."""
-        dtype: torch.dtype = self.language_model.lm_head.weight.dtype
+        dtype: torch.dtype = self.language_model.model.embed_tokens.weight.dtype
         return dtype
 
     def embed_tokens(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -184,14 +184,12 @@ class Decoder:
         self._columns = self._padded + count - 1
         self._taken = 0
         self._cache = StaticCache(config=model.language_model.config, max_cache_len=self._columns)
-        head = model.language_model.lm_head.weight
-        self._head = head if allowed is None else head[allowed.start : allowed.stop]
+        self._wanted = slice(None) if allowed is None else slice(allowed.start, allowed.stop)
 
     def start(self) -> torch.Tensor:
         """Read the prompts; logits [B, V] of the first token."""
         states = self._model.hidden_states(self._embeddings, cache=self._cache)
-        last = states[torch.arange(len(states), device=states.device), self._lengths - 1]
-        return F.linear(last, self._head)
+        return self._logits(states[torch.arange(len(states), device=states.device), self._lengths - 1])
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """Read one more token per row; logits [B, V] of the next."""
@@ -203,7 +201,12 @@ class Decoder:
         positions = (self._lengths + self._taken)[:, None]
         states = self._model.hidden_states(embeddings, hiding_mask(visible, embeddings.dtype), positions, self._cache)
         self._taken += 1
-        return F.linear(states[:, -1], self._head)
+        return self._logits(states[:, -1])
+
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        """[B, D] -> [B, V]."""
+        logits: torch.Tensor = self._model.language_model.lm_head(states)
+        return logits[:, self._wanted]
 
 
 def insert_after_bos(model: OpenVla, patches: torch.Tensor, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from ...errors import ConfigError
+from .._packing import can_pack, expect_packed
 from .._weights import SafetensorsFolder, StateDict, WeightSource, fill, load_pt
 from .config import ModelConfig
 from .loading import build
@@ -341,6 +342,8 @@ def build_oft(
     for name in ("action_head", "proprio_projector", "noisy_action_projector"):
         if hasattr(model, name):
             component = model.get_submodule(name)
+            if can_pack(device, dtype):
+                expect_packed(component)
             fill(component, sources.component(name, component), dtype=dtype, device=device)
     return model.eval()
 

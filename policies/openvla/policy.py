@@ -12,8 +12,9 @@ import numpy as np
 
 from ...envs.base import Suite
 from ...errors import ConfigError
+from .._adapter import NetworkPolicy
 from .._pipeline import Named, Pipeline, no_recipe
-from ..base import Chunk, Policy, PolicyObservation, episode_generator
+from ..base import Chunk, PolicyObservation, episode_generator
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform
 from .statistics import OFT_EPSILON, Scale
@@ -24,32 +25,7 @@ if TYPE_CHECKING:
     from .oft import OpenVlaOft
 
 
-class _Adapter(Policy):
-    """What both policies share."""
-
-    def __init__(self, pipeline: Pipeline, opened: Opened, max_batch: int | None) -> None:
-        if max_batch is not None and max_batch < 1:
-            raise ConfigError(f"policy.max_batch must be at least 1, or null; got {max_batch}.")
-        self.action_spec = pipeline.action_spec
-        self.cameras = pipeline.cameras
-        self.max_batch = max_batch
-        self._pipeline = pipeline
-        self._opened = opened
-
-    def reset(self, episode_ids: Sequence[str]) -> None:
-        self._pipeline.reset(episode_ids)
-
-    def release(self, episode_ids: Sequence[str]) -> None:
-        self._pipeline.release(episode_ids)
-
-    def provenance(self) -> dict[str, Any]:
-        return {**self._opened.provenance(), "recipe": self._pipeline.provenance()}
-
-    def close(self) -> None:
-        self._pipeline.close()
-
-
-class OpenVlaPolicy(_Adapter):
+class OpenVlaPolicy(NetworkPolicy):
     """One action per observation, decoded token by token. Build it with `make_openvla`.
 
     Args:
@@ -64,7 +40,8 @@ class OpenVlaPolicy(_Adapter):
     def __init__(
         self, pipeline: Pipeline, opened: Opened, model: OpenVla, scale: Scale, constrain_actions: bool, max_batch: int | None
     ) -> None:
-        super().__init__(pipeline, opened, max_batch)
+        super().__init__(pipeline, model, max_batch)
+        self._opened = opened
         self._model = model
         self._scale = scale
         self._tokenizer = ActionTokenizer(opened.config.first_text_id, opened.config.action_bins)
@@ -80,10 +57,10 @@ class OpenVlaPolicy(_Adapter):
         return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
 
     def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "constrain_actions": self._allowed is not None}
+        return {**self._opened.provenance(), **super().provenance(), "constrain_actions": self._allowed is not None}
 
 
-class OpenVlaOftPolicy(_Adapter):
+class OpenVlaOftPolicy(NetworkPolicy):
     """A chunk of actions per observation, from one pass. Build it with `make_openvla_oft`.
 
     Args:
@@ -106,7 +83,8 @@ class OpenVlaOftPolicy(_Adapter):
         executes: int,
         max_batch: int | None,
     ) -> None:
-        super().__init__(pipeline, opened, max_batch)
+        super().__init__(pipeline, model, max_batch)
+        self._opened = opened
         self._model = model
         self._action_scale = action_scale
         self._proprio_scale = proprio_scale
@@ -127,6 +105,7 @@ class OpenVlaOftPolicy(_Adapter):
     def provenance(self) -> dict[str, Any]:
         oft = self._model.oft
         return {
+            **self._opened.provenance(),
             **super().provenance(),
             "head": oft.head,
             "proprio": oft.proprio,

@@ -15,10 +15,11 @@ import numpy as np
 
 from ...envs.base import Suite
 from ...errors import ConfigError, PolicyError
+from .._adapter import NetworkPolicy
 from .._checkpoints import Checkpoint, find_checkpoint
 from .._packages import require
 from .._pipeline import Named, Pipeline
-from ..base import Chunk, Policy, PolicyObservation
+from ..base import Chunk, PolicyObservation
 from .config import Rt1Config
 from .instructions import make_encoder
 
@@ -37,7 +38,7 @@ _EMITTED = ("world_vector", "rotation_delta", "gripper_closedness_action")
 _ACTION_SIZE = 7
 
 
-class Rt1Policy(Policy):
+class Rt1Policy(NetworkPolicy):
     """One action per observation. Build it with `make_rt1`.
 
     Args:
@@ -60,12 +61,7 @@ class Rt1Policy(Policy):
         terminates: bool,
         max_batch: int | None,
     ) -> None:
-        if max_batch is not None and max_batch < 1:
-            raise ConfigError(f"policy.max_batch must be at least 1, or null; got {max_batch}.")
-        self.action_spec = pipeline.action_spec
-        self.cameras = pipeline.cameras
-        self.max_batch = max_batch
-        self._pipeline = pipeline
+        super().__init__(pipeline, network, max_batch)
         self._network = network
         self._encode = encode
         self._checkpoint = checkpoint
@@ -75,7 +71,7 @@ class Rt1Policy(Policy):
         self._declared: dict[str, bool] = {}
 
     def reset(self, episode_ids: Sequence[str]) -> None:
-        self._pipeline.reset(episode_ids)
+        super().reset(episode_ids)
         for episode_id in episode_ids:
             self._frames[episode_id] = deque(maxlen=self._network.config.window)
 
@@ -93,7 +89,7 @@ class Rt1Policy(Policy):
         return [self._declared[episode_id] for episode_id in episode_ids]
 
     def release(self, episode_ids: Sequence[str]) -> None:
-        self._pipeline.release(episode_ids)
+        super().release(episode_ids)
         for episode_id in episode_ids:
             self._frames.pop(episode_id, None)
             self._declared.pop(episode_id, None)
@@ -105,11 +101,8 @@ class Rt1Policy(Policy):
             "checkpoint_commit": found.commit if found else None,
             "checkpoint_sha256": found.sha256() if found else None,
             "packages": {name: version(name) for name in _PACKAGES},
-            "recipe": self._pipeline.provenance(),
+            **super().provenance(),
         }
-
-    def close(self) -> None:
-        self._pipeline.close()
 
     def _tokens(self, observations: Sequence[PolicyObservation]) -> NDArray[np.int64]:
         """Action tokens int64[B, action_tokens]; the frames are remembered."""
