@@ -7,6 +7,7 @@ what an evaluation does import is the extra of the same name in pyproject.toml.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -37,6 +38,8 @@ BENCHMARK_PACKAGES: Mapping[str, BenchmarkPackages] = {
     "robosuite": BenchmarkPackages(extra=None),
     "simpler": BenchmarkPackages(extra="simpler"),
 }
+
+LAST_PYTHON = "3.11"  # that SAPIEN 2.2.2 and pybullet 3.2.7 have builds for
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,27 @@ def package_states(benchmark: str | None = None) -> list[PackageState]:
         requirements = own_requirements(packages.extra) if packages.extra else []
         requirements += [Requirement(pin) for pin in packages.without_dependencies]
     return [PackageState(requirement, installed_version(requirement.name)) for requirement in requirements]
+
+
+def require_python(benchmark: str) -> None:
+    """Make sure that a benchmark's packages can be had for this Python.
+
+    Raises:
+        DependencyError: Some exist for older ones only.
+    """
+    extra, this = benchmark_packages(benchmark).extra or "", ".".join(platform.python_version_tuple()[:2])
+    lost = [
+        requirement.name
+        for requirement in map(Requirement, requires("vlagym") or [])
+        if (marker := requirement.marker)
+        and marker.evaluate({"extra": extra, "python_version": LAST_PYTHON})
+        and not marker.evaluate({"extra": extra, "python_version": this})
+    ]
+    if lost:
+        raise DependencyError(
+            f"{benchmark} needs versions of {', '.join(lost)} that exist for Python {LAST_PYTHON} and older; this is Python {this}. "
+            f"Make an environment with Python {LAST_PYTHON} for it."
+        )
 
 
 def installed_version(package: str) -> str | None:

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ..envs.packages import BENCHMARK_PACKAGES, PackageState, benchmark_packages, package_states
+from ..envs.packages import BENCHMARK_PACKAGES, PackageState, benchmark_packages, package_states, require_python
 from ..errors import DependencyError
 
 DESCRIPTION = """\
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
 
     Raises:
         ConfigError: No such benchmark.
-        DependencyError: There is no installer, it failed, or something is still missing afterwards.
+        DependencyError: There is no installer, it failed, something is still missing afterwards, or this Python cannot have it.
     """
     parser = argparse.ArgumentParser(prog="vla-eval install", description=DESCRIPTION)
     parser.add_argument("benchmarks", nargs="+", metavar="BENCHMARK", help=", ".join(sorted(BENCHMARK_PACKAGES)))
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
     for benchmark in args.benchmarks:
-        benchmark_packages(benchmark)
+        require_python(benchmark)
     installer = find_installer()
     for benchmark in args.benchmarks:
         _install(installer, benchmark, dry_run=args.dry_run, force=args.force)

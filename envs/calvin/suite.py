@@ -15,7 +15,7 @@ from ..._registry import unknown_name
 from ...errors import ConfigError, DependencyError, VlagymError
 from ..assets import AssetFolder, locate
 from ..base import ActionSpec, Check, StateField, StateSpec, Suite, Task
-from ..packages import installed_version
+from ..packages import installed_version, require_python
 from .scenes import EVALUATION_SCENE, SCENES
 from .sequences import CHAIN_LENGTH, evaluation_chains
 
@@ -152,6 +152,8 @@ class CalvinSuite(Suite):
     @staticmethod
     def _check_pybullet() -> str:
         found = installed_version("pybullet")
+        if found is None:
+            require_python("calvin")
         if found != PYBULLET:
             instead = f"pybullet {found}" if found else "no pybullet"
             raise DependencyError(

@@ -200,7 +200,7 @@ def check_python() -> None:
         found = f"Python {sys.version_info.major}.{sys.version_info.minor} on {sys.platform}"
         raise DependencyError(
             f"SimplerEnv runs on SAPIEN 2.2.2, which exists for Python 3.10 and 3.11 on Linux; this is {found}. "
-            "Make an environment with Python 3.11 for it; all other suites run here."
+            "Make an environment with Python 3.11 for it; LIBERO and robosuite run here."
         )
     if int(version("numpy").split(".", maxsplit=1)[0]) >= 2:
         raise DependencyError(

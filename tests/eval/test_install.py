@@ -51,6 +51,14 @@ def test_an_unknown_benchmark_names_the_near_ones():
         cli_install.main(["libro"])
 
 
+@pytest.mark.parametrize("benchmark", ["calvin", "simpler"])
+def test_what_a_newer_python_cannot_have_is_said(monkeypatch, benchmark):
+    monkeypatch.setattr("platform.python_version_tuple", lambda: ("3", "12", "4"))
+    with pytest.raises(DependencyError, match=r"exist for Python 3\.11 and older; this is Python 3\.12\. Make an environment"):
+        cli_install.main([benchmark, "--dry-run"])
+    assert cli_install.main(["robosuite", "--dry-run"]) == 0
+
+
 def test_an_environment_without_pip_uses_uv_or_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(cli_install, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
