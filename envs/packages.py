@@ -108,8 +108,8 @@ def require_python(benchmark: str) -> None:
     ]
     if lost:
         raise DependencyError(
-            f"{benchmark} needs versions of {', '.join(lost)} that exist for Python {LAST_PYTHON} and older; this is Python {this}. "
-            f"Make an environment with Python {LAST_PYTHON} for it."
+            f"{benchmark} needs versions of {', '.join(lost)} that exist for Python {LAST_PYTHON} and older; this is Python "
+            f"{this}. Make an environment with Python {LAST_PYTHON} for it."
         )
 
 
