@@ -137,7 +137,7 @@ def compare_with_published(scores: Sequence[PublishedScore], current: Side, ques
         covered = [(score, strata) for score in scores if score.suite == suite and (strata := _covered(outcomes, score))]
         for score, strata in covered:
             rows.append(published_row([(score, strata)], suite, score.group or AVERAGE, question.alpha))
-            counted = f"{score.episodes} episodes" if score.episodes else "an unknown number of episodes, so it is taken as exact"
+            counted = f"{score.episodes} episodes" if score.episodes else _UNKNOWN_SIZE
             notes.append(f"{suite}{f', {score.group}' if score.group else ''}: {score.source}; {score.protocol}; {counted}.")
         if not covered:
             notes.append(f"No published number covers {suite}.")
@@ -151,6 +151,9 @@ def compare_with_published(scores: Sequence[PublishedScore], current: Side, ques
     compared = _Compared(with_adjusted_p_values(rows), False, "")
     label = f"{scores[0].policy} (published)"
     return _conclude(label, current.label, question, compared, _gaps(current), [*notes, *_side_notes(current)])
+
+
+_UNKNOWN_SIZE = "an unknown number of episodes, so it is taken as exact: the interval leaves its uncertainty out and is too narrow"
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,9 @@ def success_bits(solved: int, number: int) -> np.ndarray:
 
 def test_a_published_number_of_unknown_size_is_taken_as_exact(tmp_path: Path) -> None:
     run = str(write_run(tmp_path / "run", {"calvin_abc_d": {"chain": 200}}, lambda s: 5 if s.trial < 100 else 3, chain=5))
-    row = compare("published:openvla-oft", run, Question(alpha=0.025)).overall
+    comparison = compare("published:openvla-oft", run, Question(alpha=0.025))
+    assert any("unknown number of episodes" in note and "too narrow" in note for note in comparison.notes)
+    row = comparison.overall
     share = mean_interval([[1.0] * 100 + [0.6] * 100])
     assert row.baseline == pytest.approx(0.82)
     assert (row.low, row.high) == pytest.approx((share.low - 0.82, share.high - 0.82))
@@ -362,10 +364,13 @@ def test_outputs_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "REGRESSION" in capsys.readouterr().out
 
 
-def test_a_comparison_changes_nothing(tmp_path: Path) -> None:
+def test_a_cut_last_line_is_an_episode_not_run_and_nothing_is_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [run_of(tmp_path / name, 0.9) for name in ("one", "two")]
+    cut = tmp_path / "two" / "episodes.jsonl"
+    cut.write_text(cut.read_text()[:-40])
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    cli.main(["compare", *runs])
+    assert cli.main(["compare", *runs]) == 2
+    assert "two is incomplete: 1 episode not run" in capsys.readouterr().out
     assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
 
 

@@ -160,7 +160,9 @@ def test_the_same_policy_passes_early(baseline: Path, tmp_path: Path, capsys: py
 
 def test_a_worse_policy_fails_early_and_its_failures_are_on_video(baseline: Path, tmp_path: Path) -> None:
     run = tmp_path / "gate"
+    before = {file: file.read_bytes() for file in baseline.rglob("*") if file.is_file()}
     assert cli_gate.main([f"baseline={baseline}", "policy=random", f"run_dir={run}", f"markdown={tmp_path / 'out.md'}"]) == 1
+    assert before == {file: file.read_bytes() for file in baseline.rglob("*") if file.is_file()}
     gated = vlagym.load_run(run)
     assert len(gated.results) < 20
     assert len(list((run / "videos").glob("*success=False*.mp4"))) == sum(not result.success for result in gated.results)
