@@ -1,8 +1,8 @@
 """The file an episode's states and actions are kept in: enough to replay it, and to draw it again at any size.
 
 A ``.npz`` without pickles: ``actions`` float[T, A], ``render_states`` float64[T+1, R] and ``physics_states`` float64[T+1, P] as
-`VlaEnv` returned them, row 0 being where the policy took over, and ``meta`` (JSON): suite, task, trial, seed, instruction, steps
-and success.
+`VlaEnv` returned them, row 0 being where the policy took over, and ``meta`` (JSON): suite, task, trial, seed, instruction, steps,
+success, and ``done_declared_at``: steps before the chunks with which the policy declared the task accomplished.
 """
 
 from __future__ import annotations

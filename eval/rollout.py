@@ -35,8 +35,8 @@ class Recorder:
     def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
         """The episode's first observation is about to be drawn."""
 
-    def acting(self, actions: NDArray[np.floating[Any]]) -> None:
-        """These actions are about to be executed, in order, as far as the episode goes."""
+    def acting(self, actions: NDArray[np.floating[Any]], done: bool) -> None:
+        """These actions are about to be executed, in order, as far as the episode goes; with `done` the policy says it is done."""
 
     def stepped(self) -> None:
         """One more action has been executed."""
@@ -79,7 +79,7 @@ class Rollout:
     def advance(self, actions: NDArray[np.floating[Any]], done: bool = False) -> ChunkResult:
         """Execute a chunk of actions float[T, A]; with `done` the policy declares the task accomplished."""
         for recorder in self.recorders:
-            recorder.acting(actions)
+            recorder.acting(actions, done)
         result = self.env.step_chunk(actions, on_step=self._stepped, done=done)
         self.steps += result.executed
         self._successes += result.successes.tolist()
@@ -158,10 +158,13 @@ class TrajectoryRecorder(Recorder):
     def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
         self._env, self._index = env, index
         self._actions: list[NDArray[np.floating[Any]]] = []
+        self._declared: list[int] = []
         self._render_states = [env.render_state()]
         self._physics_states = [env.physics_state()]
 
-    def acting(self, actions: NDArray[np.floating[Any]]) -> None:
+    def acting(self, actions: NDArray[np.floating[Any]], done: bool) -> None:
+        if done:
+            self._declared.append(len(self._actions))
         self._coming = iter(actions)  # what is left of them when a new subtask begins is never executed
 
     def stepped(self) -> None:
@@ -171,7 +174,13 @@ class TrajectoryRecorder(Recorder):
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
         name = f"trajectories/episode={self._index}--{episode_file_name(result.spec)}.npz"
-        meta = {**asdict(result.spec), "instruction": result.instruction, "steps": result.steps, "success": result.success}
+        meta = {
+            **asdict(result.spec),
+            "instruction": result.instruction,
+            "steps": result.steps,
+            "success": result.success,
+            "done_declared_at": self._declared,
+        }
         with self._env.clock("trajectory"):
             save_trajectory(
                 self._run_dir / name,

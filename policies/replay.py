@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class ReplayPolicy(Policy):
     """Plays trajectories that an earlier run recorded for the same episodes; after the last action the last one is held.
 
+    Where the recorded policy declared the task accomplished, this one does: all up to the next declaration, or to the end, is then
+    one chunk, because an episode that ends with a declaration ends after the chunk.
+
     Args:
         suite: The suite the actions are for.
         run: Folder of the earlier run, or any folder of trajectory files.
@@ -34,6 +37,8 @@ class ReplayPolicy(Policy):
         self._chunk = chunk
         self._files = _trajectory_files(Path(run), suite)
         self._actions: dict[str, NDArray[np.floating[Any]]] = {}
+        self._declared_at: dict[str, list[int]] = {}
+        self._declares: dict[str, bool] = {}
 
     def reset(self, episode_ids: Sequence[str]) -> None:
         from ..trajectory import load_trajectory
@@ -43,14 +48,21 @@ class ReplayPolicy(Policy):
                 raise PolicyError(
                     f"policy 'replay' has no recording of episode {episode_id}; it has {len(self._files)} of this suite."
                 )
-            self._actions[episode_id] = load_trajectory(self._files[episode_id])["actions"]
+            trajectory = load_trajectory(self._files[episode_id])
+            self._actions[episode_id] = trajectory["actions"]
+            self._declared_at[episode_id] = trajectory["meta"].get("done_declared_at", [])
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
         return [self._chunk_at(observation["episode_id"], observation["step"]) for observation in observations]
 
+    def done(self, episode_ids: Sequence[str]) -> list[bool]:
+        return [self._declares[episode_id] for episode_id in episode_ids]
+
     def release(self, episode_ids: Sequence[str]) -> None:
         for episode_id in episode_ids:
             self._actions.pop(episode_id, None)
+            self._declared_at.pop(episode_id, None)
+            self._declares.pop(episode_id, None)
 
     def provenance(self) -> dict[str, Any]:
         digest = hashlib.sha256()
@@ -59,8 +71,11 @@ class ReplayPolicy(Policy):
         return {"trajectories": len(self._files), "trajectories_sha256": digest.hexdigest()}
 
     def _chunk_at(self, episode_id: str, step: int) -> Chunk:
-        actions = self._actions[episode_id]
-        return actions[min(step, len(actions) - 1) :][: self._chunk]
+        actions, declared = self._actions[episode_id], self._declared_at[episode_id]
+        self._declares[episode_id] = step in declared
+        first = min(step, len(actions) - 1)
+        limit = min((at for at in declared if at > step), default=len(actions))
+        return actions[first : limit if step in declared else min(limit, first + self._chunk)]
 
 
 def _trajectory_files(folder: Path, suite: Suite) -> dict[str, Path]:

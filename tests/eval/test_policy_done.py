@@ -32,6 +32,11 @@ def test_the_episode_ends_after_the_chunk(
     results = records(tmp_path / "run")
     assert [(result["ended_by"], result["steps"], result["success"]) for result in results] == [("policy", 8, False)] * 3
 
+    run_toy(
+        "tasks=[push_far]", "episodes_per_task=3", "video=none", f"policy.run={tmp_path / 'run'}", name="again", policy="replay"
+    )
+    assert records(tmp_path / "again") == results
+
 
 def test_a_benchmark_with_a_next_instruction_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from toy_suite import ToyEnv, ToySuite
