@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Float64Array = NDArray[np.float64]
+    JointPath = tuple[Float64Array, Float64Array]  # positions and velocities [1 + substeps, joints]
 
 IK_ITERATIONS = 100
 
@@ -51,7 +52,6 @@ class Controller(ABC):
         self._ee = articulation.get_links()[self._ee_index]
         self._ik_joints = np.zeros(articulation.dof, dtype=bool)
         self._ik_joints[self._arm] = True
-        self._driven = np.array([*self._arm, *self._gripper])
         self.reset()
 
     def reset(self) -> None:
@@ -90,10 +90,11 @@ class Controller(ABC):
         )
         return qpos[self._arm] if found else None
 
-    def _set_targets(self, arm: NDArray[Any], gripper: NDArray[Any]) -> None:
-        targets = np.empty(len(self._driven), np.float32)
-        targets[self._driven] = np.concatenate((arm, gripper))
-        self._articulation.set_drive_target(targets)
+    def _all_targets(self, arm: NDArray[Any], gripper: NDArray[Any]) -> NDArray[np.float32]:
+        """Drive targets of the arm [..., joints] and the gripper, brought into the articulation's order, float32[..., dof]."""
+        targets = np.empty((*arm.shape[:-1], len(self._arm) + len(self._gripper)), np.float32)
+        targets[..., self._arm], targets[..., self._gripper] = arm, gripper
+        return targets
 
 
 class GoogleController(Controller):
@@ -101,23 +102,22 @@ class GoogleController(Controller):
 
     def reset(self) -> None:
         super().reset()
-        self.arm_path: tuple[Float64Array, Float64Array] | None = None
-        self.gripper_path: tuple[Float64Array, Float64Array] | None = None
+        self.arm_path: JointPath | None = None
+        self.gripper_path: JointPath | None = None
         self._last_gripper_drive: NDArray[Any] = self.gripper_target_qpos
-        self._velocities = np.zeros(self._articulation.dof, np.float32)
 
     def set_action(self, action: NDArray[np.floating[Any]]) -> None:
-        self._plan_arm(action[:6])
-        self._plan_gripper(action[6:])
+        self.arm_path = self._plan_arm(action[:6])
+        self.gripper_path = self._plan_gripper(action[6:])
+        self._last_gripper_drive = self.gripper_path[0][-1]
+        self._targets = self._all_targets(self.arm_path[0], self.gripper_path[0])
+        self._velocities = self._all_targets(np.zeros_like(self.arm_path[1]), self.gripper_path[1])
 
     def before_substep(self, index: int) -> None:
-        assert self.arm_path is not None and self.gripper_path is not None
-        self._last_gripper_drive = self.gripper_path[0][index]
-        self._set_targets(self.arm_path[0][index], self._last_gripper_drive)
-        self._velocities[self._gripper] = self.gripper_path[1][index]
-        self._articulation.set_drive_velocity_target(self._velocities)
+        self._articulation.set_drive_target(self._targets[index])
+        self._articulation.set_drive_velocity_target(self._velocities[index])
 
-    def _plan_arm(self, action: NDArray[np.floating[Any]]) -> None:
+    def _plan_arm(self, action: NDArray[np.floating[Any]]) -> JointPath:
         sensed = self._ee_at_base()
         turned = _delta_pose(action) * sensed
         turned.set_p(sensed.p + action[:3])
@@ -129,9 +129,9 @@ class GoogleController(Controller):
             start, velocity = qpos, np.clip(self._articulation.get_qvel()[self._arm], -ARM_LIMITS[0], ARM_LIMITS[0])
         else:
             start, velocity = self.arm_path[0][-1], self.arm_path[1][-1]
-        self.arm_path = self._plan(start, velocity, self.arm_target_qpos, ARM_LIMITS)
+        return self._plan(start, velocity, self.arm_target_qpos, ARM_LIMITS)
 
-    def _plan_gripper(self, action: NDArray[np.floating[Any]]) -> None:
+    def _plan_gripper(self, action: NDArray[np.floating[Any]]) -> JointPath:
         change = GRIPPER_REACH * np.clip(action, -1, 1)
         previous = self.gripper_target_qpos
         limits = self._articulation.get_qlimits()[self._gripper]
@@ -141,11 +141,11 @@ class GoogleController(Controller):
         self.gripper_target_qpos = target
         qpos = self._articulation.get_qpos()[self._gripper]
         velocity = np.clip(self._articulation.get_qvel()[self._gripper], -GRIPPER_LIMITS[0], GRIPPER_LIMITS[0])
-        self.gripper_path = self._plan(qpos, velocity, target, GRIPPER_LIMITS)
+        return self._plan(qpos, velocity, target, GRIPPER_LIMITS)
 
     def _plan(
         self, start: NDArray[Any], velocity: NDArray[Any], target: NDArray[Any], limits: tuple[float, float, float]
-    ) -> tuple[Float64Array, Float64Array]:
+    ) -> JointPath:
         """Positions and velocities [1 + substeps, joints] on the way to standing still at the target, the start included."""
         from ruckig import InputParameter, Ruckig, Trajectory
 
@@ -176,7 +176,7 @@ class WidowXController(Controller):
         low, high = WIDOWX_GRIPPER
         opening = 0.5 * (high + low) + 0.5 * (high - low) * np.clip(action[6:], -1, 1)
         self.gripper_target_qpos = np.broadcast_to(opening, (len(self._gripper),))
-        self._set_targets(self.arm_target_qpos, self.gripper_target_qpos)
+        self._articulation.set_drive_target(self._all_targets(self.arm_target_qpos, self.gripper_target_qpos))
 
     def before_substep(self, index: int) -> None:
         """The targets stay as `set_action` left them."""

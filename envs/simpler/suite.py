@@ -151,11 +151,11 @@ class SimplerSuite(Suite):
         shaders = {(setup.shader, self.shader_on(device, setup)) for setup in setups}
         if ("raytracer", "rasterizer") in shaders:
             found.append(
-                "Drawer and place tasks were drawn by the rasterizer; the benchmark traces rays for them, which looks different: "
-                "their scores are not comparable."
+                "Drawer and place tasks are drawn by the rasterizer here; the benchmark traces rays for them, which looks "
+                "different: their scores are not comparable."
             )
         if ("rasterizer", "raytracer") in shaders:
-            found.append("Tasks that the benchmark rasterizes were ray traced: their scores are not comparable.")
+            found.append("Tasks that the benchmark rasterizes are ray traced here: their scores are not comparable.")
         stages = self._missing_stages()
         if stages:
             found.append(f"Trials in {', '.join(stages)} cannot be run: the {ASSETS} assets lack these rooms.")
