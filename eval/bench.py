@@ -97,6 +97,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     settings = compose_settings(argv, "bench")
     suite = make_suite(settings["suite"])
+    settings["cameras"] = list(settings["cameras"] or suite.cameras)
     suite.check_ready()
     measurements = measure(suite, settings)
     console = make_console()

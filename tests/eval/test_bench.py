@@ -41,6 +41,7 @@ def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["suite=toy", "episodes=2", "chunks=[4]", "workers=[1]", "floor=false", "video=true", f"json={file}"]) == 0
     report = json.loads(file.read_text())
     assert report["measurements"][0]["stages"]["video"] > 0
+    assert report["settings"]["cameras"] == list(ToySuite().cameras)
     assert "episodes/h" in capsys.readouterr().out
 
 
