@@ -80,10 +80,16 @@ def _fetch(name: str, repository: str, revision: str | None, extra: str) -> Chec
         folder = Path(snapshot_download(repository, **settings))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
-            f"checkpoint {name} cannot be had from the Hugging Face hub ({str(error).splitlines()[0]}). Check the name and the "
+            f"checkpoint {name} cannot be had from the Hugging Face hub ({_in_a_line(error)}). Check the name and the "
             "network, or download it elsewhere and give the folder as policy.checkpoint."
         ) from error
     return Checkpoint(name, folder, folder.name if _COMMIT.fullmatch(folder.name) else None)
+
+
+def _in_a_line(error: Exception) -> str:
+    """What the hub's library says, without its advice: the kind of error and the sentence after it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])
 
 
 def _file_sha256(file: Path) -> str:

@@ -7,6 +7,7 @@ used as it is, or replaced by a file of its embeddings, or by any function.
 from __future__ import annotations
 
 import importlib
+import zipfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -72,7 +73,7 @@ def _file_of_embeddings(file: Path) -> Callable[[str], Any]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             embeddings = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError(f"policy.instruction_encoder={file} cannot be read as a file of arrays: {error}.") from error
 
     def look_up(instruction: str) -> Any:
