@@ -49,7 +49,7 @@ class Run:
     @property
     def notices(self) -> list[str]:
         """Sentences that every output about the run must carry."""
-        return merged_notices(self.header)
+        return [*merged_notices(self.header), *_gate_notices(self.name, self.header)]
 
     @cached_property
     def by_spec(self) -> dict[EpisodeSpec, EpisodeResult]:
@@ -105,6 +105,17 @@ class Run:
             files = {"video": execution.get("video"), "trajectory": execution.get("trajectory")}
             rows.append({**record, "subtasks": len(result.subtasks), "links_done": links_done(result), "seconds": seconds, **files})
         return pd.DataFrame(rows)
+
+
+def _gate_notices(name: str, header: dict[str, Any]) -> list[str]:
+    """What has to be known of a run that a gate ended early."""
+    gate = header.get("gate")
+    if gate is None or gate["verdict"] == "cannot tell" or gate["look"] == gate["looks"]:
+        return []
+    return [
+        f"{name} was run by a gate against {Path(gate['baseline']).name}, which ended at look {gate['look']} of {gate['looks']}: "
+        f"{gate['verdict']}. It did not need what it did not run, and an ordinary interval of what it ran is too narrow."
+    ]
 
 
 def load_run(path: str | Path) -> Run:

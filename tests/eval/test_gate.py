@@ -167,6 +167,8 @@ def test_a_worse_policy_fails_early_and_its_failures_are_on_video(baseline: Path
     assert len(gated.results) < 20
     assert len(list((run / "videos").glob("*success=False*.mp4"))) == sum(not result.success for result in gated.results)
     assert "# ❌ Regression" in (tmp_path / "out.md").read_text()
+    (notice,) = gated.notices
+    assert notice.startswith("gate was run by a gate against baseline, which ended at look")
 
 
 def test_a_gate_that_cannot_tell_runs_the_whole_plan(baseline: Path, tmp_path: Path) -> None:
