@@ -50,17 +50,18 @@ def model(checkpoint: Path, config: ModelConfig) -> OpenVla:
 
 
 @pytest.fixture(scope="session")
-def prompts(golden: Path, checkpoint: Path) -> list[tuple[int, ...]]:
-    """Token ids of the 12 cases: 4 images times 3 instructions."""
+def prompts(golden: Path, checkpoint: Path, recorded: np.lib.npyio.NpzFile) -> list[tuple[int, ...]]:
+    """Token ids of the recorded cases: every image with every instruction."""
     tasks = json.loads((golden / "openvla_tiny" / "golden_meta.json").read_text())["tasks"]
     tokenizer = PromptTokenizer(checkpoint / "tokenizer.json")
-    return [tokenizer(build_prompt(tasks[case % 3])) for case in range(12)]
+    return [tokenizer(build_prompt(tasks[case % len(tasks)])) for case in range(len(recorded["input_len"]))]
 
 
 @pytest.fixture(scope="session")
 def images(recorded: np.lib.npyio.NpzFile) -> np.ndarray:
-    """uint8[12, 1, 224, 224, 3]."""
-    return np.stack([recorded["resized_u8"][case // 3] for case in range(12)])[:, None]
+    """uint8[cases, 1, 224, 224, 3]."""
+    instructions = len(recorded["input_len"]) // len(recorded["resized_u8"])
+    return np.repeat(recorded["resized_u8"], instructions, axis=0)[:, None]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -64,7 +65,9 @@ def test_openvla_acts_as_the_reference_evaluation_would(
     tasks = json.loads((golden / "openvla_tiny" / "golden_meta.json").read_text())["tasks"]
     raw = [*recorded["images_224"], *recorded["images_256"]]  # recorded from the processor on: no JPEG, no crop, not mirrored
     policy = make_policy(settings("openvla", checkpoint, image_transforms=[]), libero_like)
-    observations = [observe({"primary": raw[case // 3]}, tasks[case % 3], case % 4, case) for case in range(12)]
+    observations = [
+        observe({"primary": image}, task, index, index) for index, (image, task) in enumerate(itertools.product(raw, tasks))
+    ]
     policy.reset([observation["episode_id"] for observation in observations])
     chunks = policy.act(observations)
     expected = transforms.FlipBinaryGripper()(recorded["actions__libero_goal"], {})
@@ -84,14 +87,14 @@ def test_openvla_oft_acts_as_the_reference_evaluation_would(golden: Path, oft_po
             case,
             state=recorded["state"][case].astype(np.float32),
         )
-        for case in range(3)
+        for case in range(len(tasks))
     ]
     oft_policy.reset([observation["episode_id"] for observation in observations])
     chunks = oft_policy.act(observations)
-    assert [chunk.shape for chunk in chunks] == [(8, 7)] * 3
+    assert [chunk.shape for chunk in chunks] == [(8, 7)] * len(tasks)
     expected = np.stack([transforms.FlipBinaryGripper()(chunk, {}) for chunk in recorded["A_actions__libero_goal"]])
     np.testing.assert_allclose(np.stack(chunks), expected, atol=2e-3)  # up to four pixels of an image are off by one
-    exact = [case for case in range(3) if (_cropped(recorded, case) == recorded["cropped_u8"][case]).all()]
+    exact = [case for case in range(len(tasks)) if (_cropped(recorded, case) == recorded["cropped_u8"][case]).all()]
     for case in exact:
         np.testing.assert_allclose(chunks[case], expected[case], atol=1e-4)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 
 from vlagym.policies.rt1.config import Rt1Config
 from vlagym.policies.rt1.naming import official_variables
@@ -46,13 +47,13 @@ def test_every_layer_of_the_tiny_network(tiny: Rt1, folder: Path, images: np.nda
         encoded = tokenizer.encode(prepared, embedding)
         projected = tokenizer.to_tokens(encoded)
         filmed = tokenizer.film(projected, embedding)
-    np.testing.assert_allclose(channels_last(prepared)[:24], recorded["prepared_image_frame0_rows0_24"], atol=1e-4)
-    np.testing.assert_allclose(channels_last(encoded), recorded["efficientnet_out_frame0"], atol=1e-4)
-    np.testing.assert_allclose(channels_last(projected), recorded["conv1x1_frame0"], atol=1e-4)
-    np.testing.assert_allclose(channels_last(filmed), recorded["film_out_frame0"], atol=1e-4)
+    assert_close(channels_last(prepared)[:24], recorded["prepared_image_frame0_rows0_24"], 1e-4)
+    assert_close(channels_last(encoded), recorded["efficientnet_out_frame0"], 1e-4)
+    assert_close(channels_last(projected), recorded["conv1x1_frame0"], 1e-4)
+    assert_close(channels_last(filmed), recorded["film_out_frame0"], 1e-4)
     frame = tiny.tokenize_images(torch.from_numpy(images[:1]), embedding)
     frames = torch.nn.functional.pad(frame[:, None], (0, 0, 0, 0, 0, TINY.window - 1))
-    np.testing.assert_allclose(tiny.all_logits(frames)[0].numpy(), recorded["transformer_all_logits_step0"], atol=1e-4)
+    assert_close(tiny.all_logits(frames)[0].numpy(), recorded["transformer_all_logits_step0"], 1e-4)
 
 
 def episode(network: Rt1, images: np.ndarray, embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,14 +72,14 @@ def episode(network: Rt1, images: np.ndarray, embedding: np.ndarray) -> tuple[np
 def test_an_episode_of_the_tiny_network(tiny: Rt1, folder: Path, images: np.ndarray) -> None:
     recorded = np.load(folder / "tiny_golden.npz")
     tokens, logits = episode(tiny, images, recorded["natural_language_embedding"])
-    np.testing.assert_allclose(tokens, recorded["token_learner_tokens"], atol=1e-4)
-    np.testing.assert_allclose(logits, recorded["action_logits"], atol=1e-4)
+    assert_close(tokens, recorded["token_learner_tokens"], 1e-4)
+    assert_close(logits, recorded["action_logits"], 1e-4)
     np.testing.assert_array_equal(logits.argmax(axis=2), recorded["action_tokens"])
     parts = TINY.detokenize(logits.argmax(axis=2))
     for name, values in parts.items():
         np.testing.assert_array_equal(values, recorded[f"action/{name}"], err_msg=name)
     _, silent = episode(tiny, images[3:4], np.zeros(512, np.float32))
-    np.testing.assert_allclose(silent[0], recorded["zero_embedding_frame3_logits"], atol=1e-4)
+    assert_close(silent[0], recorded["zero_embedding_frame3_logits"], 1e-4)
 
 
 def test_an_episode_of_the_full_size_network(folder: Path, images: np.ndarray) -> None:
@@ -88,8 +89,8 @@ def test_an_episode_of_the_full_size_network(folder: Path, images: np.ndarray) -
     assert len(checked) >= len(values) - 1  # all but the count, which is no float
     recorded = np.load(folder / "full_golden.npz")
     tokens, logits = episode(load(FULL, values), images, recorded["natural_language_embedding"])
-    np.testing.assert_allclose(tokens, recorded["token_learner_tokens"], atol=1e-3)
-    np.testing.assert_allclose(logits, recorded["action_logits"], atol=1e-3)
+    assert_close(tokens, recorded["token_learner_tokens"], 1e-3)
+    assert_close(logits, recorded["action_logits"], 1e-3)
     np.testing.assert_array_equal(logits.argmax(axis=2), recorded["action_tokens"])
 
 
@@ -102,7 +103,7 @@ def test_episodes_at_different_frames_share_a_batch(tiny: Rt1, images: np.ndarra
         frames[row, : len(seen)] = torch.from_numpy(seen)
     frames[0, 1:] = 7.0  # what comes after the last frame must not matter
     together = tiny.action_logits(frames, torch.tensor([1, 4, 6]))
-    np.testing.assert_allclose(together.numpy(), alone[[0, 3, 7]], atol=1e-5)
+    assert_close(together.numpy(), alone[[0, 3, 7]], 1e-5)
 
 
 def test_action_tokens_equal_upstream_both_ways(folder: Path) -> None:
