@@ -134,11 +134,19 @@ class Photograph:
     file: Path
     foreground: tuple[int, ...]
 
-    def put_behind(self, image: Image, segmentation: NDArray[np.uint32]) -> None:
-        """Replace the background of uint8[H, W, 3], given what is where, uint32[H, W]."""
-        covered = np.ones(1 + max(int(segmentation.max()), *self.foreground), np.bool_)
-        covered[list(self.foreground)] = False
-        np.copyto(image, _load(self.file, *image.shape[:2]), where=covered[segmentation][..., None])
+    def behind(self, colours: NDArray[np.float32], segmentation: NDArray[np.uint32]) -> Image:
+        """The photograph with the foreground of a picture in front of it, uint8[H, W, 3].
+
+        Args:
+            colours: The picture, float32[H, W, 3], 1 is full brightness.
+            segmentation: What is where in it, uint32[H, W].
+        """
+        in_front = np.zeros(1 + max(int(segmentation.max()), *self.foreground), np.bool_)
+        in_front[list(self.foreground)] = True
+        shown = in_front[segmentation]
+        image = _load(self.file, *segmentation.shape).copy()
+        image[shown] = _rounded(colours[shown])
+        return image
 
 
 def visible(episode: Episode[Any]) -> list[Any]:
@@ -224,10 +232,10 @@ class Canvas:
     def draw(self, render_state: Float64Array, height: int, width: int, photograph: Photograph | None) -> Image:
         """A moment as uint8[height, width, 3]."""
         camera = self._take_picture(render_state, height, width)
-        image = _rounded(camera.get_float_texture("Color")[..., :3])
-        if photograph is not None:
-            photograph.put_behind(image, camera.get_uint32_texture("Segmentation")[..., 0])
-        return image
+        colours = camera.get_float_texture("Color")[..., :3]
+        if photograph is None:
+            return _rounded(colours)
+        return photograph.behind(colours, camera.get_uint32_texture("Segmentation")[..., 0])
 
     def segmentation(self, render_state: Float64Array, height: int, width: int) -> NDArray[np.uint32]:
         """What is where in a moment: ids of links and actors, uint32[height, width]; 0 for nothing."""

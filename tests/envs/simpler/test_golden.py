@@ -39,17 +39,16 @@ def test_every_recorded_episode_equals_upstream_in_every_frame(assets, vulkan, n
 
 
 @pytest.mark.slow
-def test_a_ray_traced_foreground_is_upstreams_but_for_a_few_pixels(assets, vulkan, visual_matching):
-    """Upstream's scenes also hold the collision shapes, invisibly; rays that pass through them draw other random numbers."""
+def test_a_ray_traced_picture_equals_upstreams(assets, vulkan, visual_matching):
+    """But for the photograph's last bit: this recording put it behind in double precision, upstream's observations in single."""
     recorded = load_arrays("rt_open_top_a0_spp32_nodenoise")
     env = replace(visual_matching, shader="raytracer").make_env(())
     env.reset(options={"task": "google_open_top_drawer", "trial": 27})
     foreground = recorded["seg"] != env.episode.world.stage.get_id()
-    found = env.render()[::2, ::2][foreground].astype(int)
-    difference = np.abs(found - recorded["rgb"][foreground]).max(axis=-1)
     assert foreground.sum() > 30_000
-    assert (difference > 0).sum() <= 10
-    assert difference.max() <= 8
+    found = env.render()[::2, ::2]
+    np.testing.assert_array_equal(found[foreground], recorded["rgb"][foreground])
+    assert np.abs(found.astype(int) - recorded["rgb"]).max() <= 1
 
 
 def play(recording, assets, frames, steps=None):
