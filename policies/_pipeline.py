@@ -98,7 +98,7 @@ class Pipeline:
         if not np.isfinite(chunk).all():
             raise PolicyError(
                 f"the network's action for episode {observation['episode_id']} at step {observation['step']} is not finite: "
-                f"{chunk[~np.isfinite(chunk).all(axis=1)][0]}. Check the statistics of the checkpoint and policy.dtype."
+                f"{chunk[~np.isfinite(chunk).all(axis=1)][0].tolist()}. Check the statistics of the checkpoint and policy.dtype."
             )
         for transform, memory in zip(self._action_transforms, self._memories[observation["episode_id"]], strict=True):
             chunk = transform(chunk, memory)

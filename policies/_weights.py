@@ -234,12 +234,19 @@ def load_pt(file: Path) -> dict[str, torch.Tensor]:
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors here; each means the same to the user.
         raise PolicyError(
-            f"{file} cannot be loaded as plain weights ({str(error).splitlines()[0]}). It is damaged, or it holds Python objects, "
-            "which vlagym does not execute; save the state dict alone with torch.save(module.state_dict(), file)."
+            f"{file} cannot be loaded as plain weights ({_reason(error)}). It is damaged, or it holds Python objects, which vlagym "
+            "does not execute; save the state dict alone with torch.save(module.state_dict(), file)."
         ) from error
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
         raise PolicyError(f"{file} must hold a state dict (names and tensors); got {type(loaded).__name__}.")
     return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def _reason(error: Exception) -> str:
+    """The sentence of torch's message that says what is wrong; its first, where it refuses, is advice to execute the file."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    refused = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
+    return (refused or lines or [type(error).__name__])[0].partition(". ")[0].rstrip(".")
 
 
 def _open_safetensors(file: Path) -> Any:

@@ -103,6 +103,8 @@ def checked_chunks(policy: Policy, suite: Suite, observations: Sequence[PolicyOb
             )
         if not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise PolicyError(f"{name}.act returned a value that is not finite {where}: action {row} of the chunk is {array[row]}.")
+            raise PolicyError(
+                f"{name}.act returned a value that is not finite {where}: action {row} of the chunk is {array[row].tolist()}."
+            )
         checked.append(array)
     return checked
