@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -31,33 +31,44 @@ _MEANING = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed
 _MAX_THREADS = 8
 
 
+class Recipe(TypedDict, total=False):
+    """The settings that surround a network; what is missing or None has to come from conf/recipe/.
+
+    Attributes:
+        cameras: Names of the cameras whose images the network sees, in its order.
+        image_transforms: By name, applied to each image.
+        action_transforms: By name, applied to each chunk.
+        emits: What the network's actions mean before the transforms: fields of `ActionSpec`.
+    """
+
+    cameras: Sequence[str] | None
+    image_transforms: Named | None
+    action_transforms: Named | None
+    emits: Mapping[str, Any] | None
+
+
 class Pipeline:
     """Images in and actions out, for any number of episodes at once.
 
     Args:
         suite: What is evaluated; actions take their names, range and rate from it.
         policy: Name of the policy, for messages.
-        cameras: Names of the cameras whose images the network sees, in its order.
-        images: Image transforms by name, applied to each image.
-        actions: Action transforms by name, applied to each chunk.
-        emits: What the network's actions mean before the transforms: fields of `ActionSpec`.
+        recipe: What to do to them.
 
     Raises:
         ConfigError: There is no recipe for this pair, or it cannot be read.
+        TypeError: `recipe` has other entries, as a function's unknown arguments.
     """
 
-    def __init__(
-        self,
-        suite: Suite,
-        policy: str,
-        cameras: Sequence[str] | None,
-        images: Named | None,
-        actions: Named | None,
-        emits: Mapping[str, Any] | None,
-    ) -> None:
+    def __init__(self, suite: Suite, policy: str, recipe: Recipe) -> None:
+        names = tuple(Recipe.__annotations__)
+        unknown = [name for name in recipe if name not in names]
+        if unknown:
+            raise TypeError(f"unexpected argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
+        cameras, emits = recipe.get("cameras"), recipe.get("emits")
+        images, actions = recipe.get("image_transforms"), recipe.get("action_transforms")
         if cameras is None or images is None or actions is None or emits is None:
-            given = {"cameras": cameras, "image_transforms": images, "action_transforms": actions, "emits": emits}
-            raise no_recipe(suite, policy, [name for name, value in given.items() if value is None])
+            raise no_recipe(suite, policy, [name for name in names if recipe.get(name) is None])
         self.cameras = tuple(cameras)
         self._image_transforms = image_transforms(images)
         self._action_transforms = action_transforms(actions)

@@ -13,7 +13,7 @@ import numpy as np
 from ...envs.base import Suite
 from ...errors import ConfigError
 from .._adapter import NetworkPolicy
-from .._pipeline import Named, Pipeline, no_recipe
+from .._pipeline import Pipeline, Recipe, no_recipe
 from ..base import Chunk, PolicyObservation, episode_generator
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform
@@ -21,6 +21,8 @@ from .statistics import OFT_EPSILON, Scale
 from .tokens import ActionTokenizer
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .model import OpenVla
     from .oft import OpenVlaOft
 
@@ -127,16 +129,13 @@ def make_openvla(
     *,
     checkpoint: str | None = None,
     unnorm_key: str | None = None,
-    cameras: Sequence[str] | None = None,
-    image_transforms: Named | None = None,
-    action_transforms: Named | None = None,
-    emits: Mapping[str, Any] | None = None,
     constrain_actions: bool = False,
     dtype: str | None = None,
     device: str | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
     max_batch: int | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
+    **recipe: Unpack[Recipe],
 ) -> OpenVlaPolicy:
     """OpenVLA on a suite; the settings are described in conf/policy/openvla.yaml.
 
@@ -145,7 +144,7 @@ def make_openvla(
         PolicyError: A checkpoint that is damaged or does not fit.
         DependencyError: A package is missing.
     """
-    pipeline = Pipeline(suite, "openvla", cameras, image_transforms, action_transforms, emits)
+    pipeline = Pipeline(suite, "openvla", recipe)
     if checkpoint is None:
         raise no_recipe(suite, "openvla", ["checkpoint"])
     if len(pipeline.cameras) != 1:
@@ -172,16 +171,13 @@ def make_openvla_oft(
     film: bool = False,
     diffusion_steps: int = 50,
     executes: int | None = None,
-    cameras: Sequence[str] | None = None,
-    image_transforms: Named | None = None,
-    action_transforms: Named | None = None,
-    emits: Mapping[str, Any] | None = None,
     dtype: str | None = None,
     device: str | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
     max_batch: int | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     policy: str = "openvla_oft",
+    **recipe: Unpack[Recipe],
 ) -> OpenVlaOftPolicy:
     """OpenVLA-OFT on a suite; the settings are described in conf/policy/openvla_oft.yaml.
 
@@ -190,7 +186,7 @@ def make_openvla_oft(
         PolicyError: A checkpoint that is damaged or does not fit.
         DependencyError: A package is missing.
     """
-    pipeline = Pipeline(suite, policy, cameras, image_transforms, action_transforms, emits)
+    pipeline = Pipeline(suite, policy, recipe)
     if checkpoint is None:
         raise no_recipe(suite, policy, ["checkpoint", "platform"])
     oft = OftConfig(find_platform(platform), head, proprio, film, diffusion_steps)

@@ -18,7 +18,7 @@ from ...errors import ConfigError, PolicyError
 from .._adapter import NetworkPolicy
 from .._checkpoints import Checkpoint, find_checkpoint
 from .._packages import require
-from .._pipeline import Named, Pipeline
+from .._pipeline import Pipeline, Recipe
 from ..base import Chunk, PolicyObservation
 from .config import Rt1Config
 from .instructions import make_encoder
@@ -26,6 +26,7 @@ from .instructions import make_encoder
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     from .network import Rt1
 
@@ -129,14 +130,11 @@ def make_rt1(
     checkpoint: str | None = None,
     instruction_encoder: str = "use",
     terminates: bool = True,
-    cameras: Sequence[str] | None = None,
-    image_transforms: Named | None = None,
-    action_transforms: Named | None = None,
-    emits: Mapping[str, Any] | None = None,
     dtype: str | None = "float32",
     device: str | None = None,
     max_batch: int | None = None,
     policy: str = "rt1",
+    **recipe: Unpack[Recipe],
 ) -> Rt1Policy:
     """RT-1 on a suite; the settings are described in conf/policy/rt1.yaml.
 
@@ -145,7 +143,7 @@ def make_rt1(
         PolicyError: A checkpoint that is damaged or does not fit.
         DependencyError: A package is missing.
     """
-    pipeline = Pipeline(suite, policy, cameras, image_transforms, action_transforms, emits)
+    pipeline = Pipeline(suite, policy, recipe)
     if checkpoint is None:
         raise ConfigError(
             "policy.checkpoint is needed: the published RT-1 policies are TensorFlow's. Download one, convert it with "

@@ -33,7 +33,7 @@ def test_a_recipe_says_all_that_its_pair_needs(recipe: str) -> None:
     suite = make_suite(leg.suite)
     settings = leg.policy
     names = ("cameras", "image_transforms", "action_transforms", "emits")
-    pipeline = Pipeline(suite, policy, *(settings[name] for name in names))
+    pipeline = Pipeline(suite, policy, {name: settings[name] for name in names})
     assert not pipeline.action_spec.differences(suite.action_spec)
     assert set(pipeline.cameras) <= set(suite.cameras)
     if policy.startswith("openvla"):
