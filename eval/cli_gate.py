@@ -25,7 +25,8 @@ _HELP = f"""\
 vla-eval gate baseline=RUN [margin=5] [suite=... policy=... and any other setting of a run]
 
 Runs a policy against a baseline run, trial by trial, and stops as soon as it is clear whether it is worse by more than the margin.
-Suite, tasks, trials and seeds are those of the baseline unless given; only failures get a video unless video= is given.
+Suite and its settings, tasks, trials and seeds are those of the baseline unless given; only failures get a video unless video= is
+given.
 
   baseline=RUN         folder of a complete run of the same suite
   margin=5             acceptable drop in percentage points
@@ -127,6 +128,9 @@ def _config(baseline: Run, overrides: Sequence[str]) -> RunConfig:
     config = load_config([*extra, *overrides])
     groups = [("tasks",), ("episodes_per_task", "trials"), ("seeds",)]
     inherited = {name: getattr(baseline.config, name) for group in groups if not given & {*group} for name in group}
+    if not any(key == "suite" or key.startswith("suite.") for key in given):
+        pairs = zip(config.legs, baseline.config.legs, strict=True)
+        inherited["legs"] = tuple(replace(leg, suite=theirs.suite) for leg, theirs in pairs)
     run_dir = config.run_dir or str(default_run_dir(config, time.strftime("%Y_%m_%d-%H_%M_%S")))
     return replace(config, **inherited, run_dir=run_dir)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from vlagym.envs.registry import make_suite
 from vlagym.errors import AssetError, DependencyError
 from vlagym.eval import cli
 from vlagym.eval.config import split_suites
-from vlagym.eval.synthetic import write_run
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -31,11 +31,11 @@ SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which results/RUN, BASELINE and CURRENT are runs."""
+    """A folder in which results/RUN, BASELINE and CURRENT are runs; the last two are long enough to tell a margin of 5 points."""
     folder = tmp_path_factory.mktemp("readme")
     assert cli.main(["policy=random", *SHORT_RUN, f"run_dir={folder / 'results' / 'RUN'}"]) == 0
-    for name in ("BASELINE", "CURRENT"):
-        write_run(folder / name, {"toy": {"push_right": 100}}, lambda spec: spec.trial % 2 == 0)
+    assert cli.main(["suite=toy", "policy=push", "suite.trials=50", "video=none", f"run_dir={folder / 'BASELINE'}"]) == 0
+    shutil.copytree(folder / "BASELINE", folder / "CURRENT")
     return folder
 
 
@@ -44,8 +44,10 @@ def test_a_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(folder)
     arguments = shlex.split(command)
     skip_without_data(arguments)
-    if arguments[0] == "bench":
-        arguments += SHORT_BENCH
+    if arguments[0] == "gate":
+        arguments = ["policy=push" if argument.startswith("policy=") else argument for argument in arguments]
+    elif arguments[0] == "bench":
+        arguments += ["calls=1", "warm_up=0"] if arguments[1].startswith("policy=") else SHORT_BENCH
     elif "=" in arguments[0] and not arguments[0].startswith("resume="):
         arguments += SHORT_RUN
     assert exit_code(arguments) == 0

@@ -224,6 +224,12 @@ def test_a_gate_that_was_interrupted_is_finished(run_toy: Run, tmp_path: Path) -
     assert vlagym.load_run(tmp_path / "gate").complete
 
 
+def test_the_baselines_settings_of_the_suite_are_kept(run_toy: Run, tmp_path: Path) -> None:
+    baseline = run_toy("suite.goal=0.9", "suite.trials=3", "video=none", name="baseline").folder
+    assert cli_gate.main([f"baseline={baseline}", "policy=push", "margin=90", f"run_dir={tmp_path / 'gate'}"]) == 0
+    assert vlagym.load_run(tmp_path / "gate").config.legs[0].suite["goal"] == 0.9
+
+
 def test_a_baseline_that_does_not_fit_is_refused(baseline: Path, run_toy: Run, tmp_path: Path) -> None:
     short = run_toy("episodes_per_task=2", "video=none", name="short").folder
     with pytest.raises(ConfigError, match="no result for 2 of the 6 planned episodes, e.g. toy/push_right/2/0"):

@@ -23,18 +23,20 @@ HORIZON = 40
 
 @dataclass(frozen=True)
 class ToySuite(Suite):
-    """Suite of two tasks with ten trials each.
+    """Suite of two tasks.
 
     Attributes:
         goal: Position to reach.
         chain: Subtasks per episode: 1, or more for an episode whose instruction changes.
         step_seconds: How long a step takes.
+        trials: Of each task.
     """
 
     name: str = "toy"
     goal: float = 1.0
     chain: int = 1
     step_seconds: float = 0.0
+    trials: int = 10
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -50,8 +52,8 @@ class ToySuite(Suite):
 
     def tasks(self) -> tuple[Task, ...]:
         return (
-            Task("push_right", "push the point to the right", 10, HORIZON, self.chain),
-            Task("push_far", "push the point far", 10, HORIZON, self.chain),
+            Task("push_right", "push the point to the right", self.trials, HORIZON, self.chain),
+            Task("push_far", "push the point far", self.trials, HORIZON, self.chain),
         )
 
     def make_env(self, cameras: Sequence[str]) -> ToyEnv:
