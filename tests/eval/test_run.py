@@ -153,12 +153,19 @@ def test_a_full_disk_costs_the_video_and_nothing_else(tmp_path: Path) -> None:
     assert not list((run / "videos").rglob("*.mp4"))
 
 
+def _hear_interrupts() -> None:
+    """Undo what a shell does to jobs in the background, where these tests may run: they ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_was_stopped_is_finished_by_resume(tmp_path: Path, records: Records, how: signal.Signals) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     slow = ("policy=random", "suite.step_seconds=0.002", "video=first_per_task")
     subprocess.run(_command(whole, *slow), check=True, capture_output=True)
-    process = subprocess.Popen(_command(stopped, *slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        _command(stopped, *slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_hear_interrupts
+    )
     _wait_for_results(stopped, 3)
     process.send_signal(how)
     assert process.wait(30) == (-9 if how == signal.SIGKILL else 130)
