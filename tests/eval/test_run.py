@@ -153,19 +153,12 @@ def test_a_full_disk_costs_the_video_and_nothing_else(tmp_path: Path) -> None:
     assert not list((run / "videos").rglob("*.mp4"))
 
 
-def _hear_interrupts() -> None:
-    """Undo what a shell does to jobs in the background, where these tests may run: they ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_was_stopped_is_finished_by_resume(tmp_path: Path, records: Records, how: signal.Signals) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     slow = ("policy=random", "suite.step_seconds=0.002", "video=first_per_task")
     subprocess.run(_command(whole, *slow), check=True, capture_output=True)
-    process = subprocess.Popen(
-        _command(stopped, *slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_hear_interrupts
-    )
+    process = subprocess.Popen(_command(stopped, *slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _wait_for_results(stopped, 3)
     process.send_signal(how)
     assert process.wait(30) == (-9 if how == signal.SIGKILL else 130)
@@ -241,7 +234,9 @@ def _vla_eval() -> list[str]:
 
 def _command(run: Path, *overrides: str) -> list[str]:
     policy = [] if any(o.startswith("policy=") for o in overrides) else ["policy=push"]
-    return ["env", f"PYTHONPATH={_environment()['PYTHONPATH']}", *_vla_eval(), "suite=toy", *policy, f"run_dir={run}", *overrides]
+    # A shell's background jobs, where these tests may run, ignore SIGINT.
+    surroundings = ["env", "--default-signal=INT", f"PYTHONPATH={_environment()['PYTHONPATH']}"]
+    return [*surroundings, *_vla_eval(), "suite=toy", *policy, f"run_dir={run}", *overrides]
 
 
 def _environment() -> dict[str, str]:
