@@ -220,7 +220,7 @@ class _Worker:
                 writer.add(with_caption(image, known_at(subtasks, step), over=False))
             if subtasks:
                 writer.add(with_caption(image, subtasks, over=True))
-        except Exception:
+        except BaseException:  # raised again: whatever stopped the drawing, no half video stays
             writer.discard()
             raise
         return writer.finish(f"{job.name}{self.suffix}.mp4")

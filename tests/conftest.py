@@ -1,6 +1,31 @@
-"""Shared fixtures. tests/helpers is a small package of somebody else's: a suite and policies offered through entry points."""
+"""Shared fixtures. tests/helpers is a small package of somebody else's: a suite and policies offered through entry points.
 
+Tests skip where a benchmark's packages, data or renderer are missing. Where all of that has been brought,
+``VLAGYM_TESTS_SKIP=deny`` makes a skipped test a failure of the session, so that none can hide that something broke.
+"""
+
+import os
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _denied_skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if skipped := _denied_skips(config):
+        terminalreporter.write_line(f"VLAGYM_TESTS_SKIP=deny, and {skipped} tests were skipped: the session failed.", red=True)
+
+
+def _denied_skips(config: pytest.Config) -> int:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("VLAGYM_TESTS_SKIP") != "deny" or reporter is None:
+        return 0
+    return len(reporter.stats.get("skipped", []))

@@ -12,11 +12,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from needs import need_assets, need_suite
 
-from vlagym.conf import suite_settings
-from vlagym.envs.assets import locate
-from vlagym.envs.registry import make_suite
-from vlagym.errors import AssetError, DependencyError
 from vlagym.eval import cli
 from vlagym.eval.config import split_suites
 
@@ -64,13 +61,10 @@ def skip_without_data(arguments: list[str]) -> None:
     suites = split_suites(arguments)[0] if any(a.startswith("suite=") for a in arguments) else []
     if arguments[0] == "doctor":
         suites = arguments[1:] or ["libero_goal", "calvin_d", "simpler_widowx"]
-    try:
-        for suite in suites:
-            make_suite(suite_settings(suite)).check_ready()
-        for archive in arguments[2:] if arguments[:2] == ["assets", "fetch"] else []:
-            locate(archive)
-    except (AssetError, DependencyError) as error:
-        pytest.skip(str(error))
+    for suite in suites:
+        need_suite(suite)
+    for archive in arguments[2:] if arguments[:2] == ["assets", "fetch"] else []:
+        need_assets(archive)
 
 
 def test_every_file_named_exists() -> None:

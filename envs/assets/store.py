@@ -1,6 +1,6 @@
 """The asset folder on this machine: finds, fetches and verifies asset sets.
 
-A set lives in a folder of its own (``NAME-COMMIT-XXXXXXXX``), made under a temporary name and complete before anything points to
+A set lives in a folder of its own (``NAME-COMMIT-RANDOM``), made under a temporary name and complete before anything points to
 it. A marker beside it (``NAME-COMMIT.json``), replaced atomically, says which folder is the good one, which manifest it was checked
 against, and which of its files are stand-ins. Whatever happens while fetching, the marker still points to a whole folder.
 """

@@ -47,9 +47,11 @@ class _GlContext:
             self._context = None
 
     def _free_at_exit(self) -> None:
+        from OpenGL.error import Error
+
         try:
             self.free()
-        except Exception:
+        except Error:
             # robosuite's own renderer, if something used it, has terminated the display of both: nothing is left to free.
             self._context._context = None
 

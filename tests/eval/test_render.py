@@ -10,12 +10,11 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from needs import need_suite
 
 import vlagym
-from vlagym.conf import suite_settings
-from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeResult
-from vlagym.errors import AssetError, ConfigError, DependencyError, RunError
+from vlagym.errors import ConfigError, RunError
 from vlagym.eval import cli
 from vlagym.eval.config import load_config
 from vlagym.eval.render import Drawing, render_episodes, select_episodes
@@ -65,10 +64,7 @@ BENCHMARKS = [
 
 @pytest.mark.parametrize(("suite", "settings"), BENCHMARKS)
 def test_every_benchmarks_frames_are_those_drawn_live(suite: str, settings: list[str], tmp_path: Path) -> None:
-    try:
-        make_suite(suite_settings(suite)).check_ready()
-    except (AssetError, DependencyError) as error:
-        pytest.skip(f"{suite} cannot be run here: {error}")
+    need_suite(suite)
     overrides = [f"suite={suite}", "episodes_per_task=1", "workers=1", f"run_dir={tmp_path / 'run'}"]
     run = vlagym.load_run(evaluate(load_config([*overrides, *settings])).folder)
     (again,) = render_episodes(run, run.results, tmp_path / "again", Drawing(), 1)

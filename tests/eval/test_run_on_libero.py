@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import need_suite
 
-from vlagym.conf import suite_settings
-from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeSpec
-from vlagym.errors import VlagymError
 from vlagym.eval import run as run_module
 from vlagym.eval.config import load_config
 from vlagym.eval.events import Subscriber
@@ -44,10 +42,7 @@ EPISODES = 24
 
 @pytest.fixture(scope="module", autouse=True)
 def _libero() -> None:
-    try:
-        make_suite(suite_settings("libero_goal")).check_ready()
-    except VlagymError as error:
-        pytest.skip(f"LIBERO cannot run here: {error}")
+    need_suite("libero_goal")
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import need_suite
 
-from vlagym.conf import suite_settings
-from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeResult
-from vlagym.errors import VlagymError
 from vlagym.eval.config import load_config
 from vlagym.eval.run import evaluate
 from vlagym.eval.store import RunFolder
@@ -29,10 +27,7 @@ TINY = {
 def run(golden: Path, tmp_path: Path) -> Run:
     pytest.importorskip("transformers", reason="OpenVLA needs the extra openvla")
     pytest.importorskip("simplejpeg", reason="OpenVLA needs the extra openvla")
-    try:
-        make_suite(suite_settings("libero_goal")).check_ready()
-    except VlagymError as error:
-        pytest.skip(f"LIBERO cannot run here: {error}")
+    need_suite("libero_goal")
 
     def run(policy: str, name: str, *overrides: str) -> list[EpisodeResult]:
         folder, towers = TINY[policy]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import need_assets
 
 from vlagym.conf import suite_settings
-from vlagym.envs.assets import NotFetchedError, fetch, locate
 from vlagym.envs.registry import make_suite
 
 # glibc computes sin and cos with fused multiply-add where the CPU has it; without, trajectories drift apart from about step 18 on.
@@ -16,19 +16,11 @@ BIT_EXACT = "fma" in Path("/proc/cpuinfo").read_text().split() if Path("/proc/cp
 EQUAL_STEPS, TOLERANCE = 15, 1e-9
 
 
-def find_assets(name):
-    try:
-        return locate(name).path
-    except NotFetchedError:
-        if not os.environ.get("VLAGYM_ASSETS_MIRROR"):
-            pytest.skip(f"needs the {name} assets: vla-eval assets fetch {name}")
-        return fetch(name).path
-
-
 @pytest.fixture(scope="session")
 def golden():
     folder = os.environ.get("VLAGYM_GOLDEN")
     if not folder or not (Path(folder) / "calvin").is_dir():
+        # Recorded data are no part of the project; CI has them and denies skips.
         pytest.skip("needs CALVIN data recorded from upstream, in the folder that $VLAGYM_GOLDEN names")
     return Path(folder) / "calvin"
 
@@ -36,8 +28,8 @@ def golden():
 @pytest.fixture(scope="session")
 def data_dir():
     pytest.importorskip("pybullet", reason="needs pybullet: pip install 'vlagym[calvin]'")
-    find_assets("calvin")
-    return find_assets("calvin_env") / "data"
+    need_assets("calvin")
+    return need_assets("calvin_env") / "data"
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +40,7 @@ def egl(data_dir):
     try:
         return probe_egl()
     except DependencyError as error:
+        # A machine without an EGL driver cannot draw; CI has one and denies skips.
         pytest.skip(str(error))
 
 

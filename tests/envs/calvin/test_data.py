@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from needs import need_assets
 from omegaconf import OmegaConf
 
 from vlagym.envs.calvin.annotations import ANNOTATIONS_FILE, load_annotations
 from vlagym.envs.calvin.oracle import TASKS
 from vlagym.envs.calvin.scenes import SCENES
 from vlagym.errors import AssetError
-
-from .conftest import find_assets
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_tasks_and_thresholds(conf):
 
 
 def test_annotations_are_the_validation_sets(data_dir):
-    sentences = load_annotations(find_assets("calvin"))
+    sentences = load_annotations(need_assets("calvin"))
     assert set(sentences) == set(TASKS)
     assert sentences["lift_red_block_drawer"] == "Take the red block from the drawer"
     assert sum(sentence[0].isupper() for sentence in sentences.values()) == 3

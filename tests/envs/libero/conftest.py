@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from needs import need_suite
 
 from vlagym.conf import suite_settings
 from vlagym.envs.libero.suite import LiberoSuite
 from vlagym.envs.registry import make_suite
-from vlagym.errors import VlagymError
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,5 @@ def libero() -> Callable[..., LiberoSuite]:
         assert isinstance(suite, LiberoSuite)
         return suite
 
-    try:
-        make("libero_spatial").check_ready()
-    except VlagymError as error:
-        pytest.skip(f"LIBERO is not ready here: {error}")
+    need_suite("libero_spatial")
     return make

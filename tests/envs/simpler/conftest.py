@@ -1,12 +1,10 @@
 """What these tests need: SAPIEN 2.2.2, SimplerEnv's data, and for pictures a Vulkan driver, which .ci/software-vulkan can bring."""
 
-import os
-
 import pytest
+from needs import need_assets
 
-from vlagym.envs.assets import NotFetchedError, fetch, locate
 from vlagym.envs.simpler.suite import SimplerSuite
-from vlagym.errors import AssetError, DependencyError
+from vlagym.errors import DependencyError
 
 
 @pytest.fixture(scope="session")
@@ -14,14 +12,7 @@ def assets():
     """Folder of the asset set, where SAPIEN can be imported."""
     for module in ("sapien.core", "ruckig", "transforms3d"):
         pytest.importorskip(module, reason="needs SAPIEN: pip install 'vlagym[simpler]'", exc_type=ImportError)
-    try:
-        return locate("maniskill2_real2sim").path
-    except NotFetchedError as error:
-        if not os.environ.get("VLAGYM_ASSETS_MIRROR"):
-            pytest.skip(str(error))
-        return fetch("maniskill2_real2sim").path
-    except AssetError as error:
-        pytest.skip(str(error))
+    return need_assets("maniskill2_real2sim")
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +23,7 @@ def vulkan(assets):
     try:
         return probe_vulkan()
     except DependencyError as error:
+        # A machine without a Vulkan driver cannot draw; CI brings one and denies skips.
         pytest.skip(str(error))
 
 

@@ -1,0 +1,34 @@
+"""What tests need and may not find: a benchmark's packages, data and renderer. Then they are skipped, with what to do about it.
+
+CI has all of it and denies skips (see tests/conftest.py).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vlagym.conf import suite_settings
+from vlagym.envs.assets import NotFetchedError, fetch, locate
+from vlagym.envs.registry import make_suite
+from vlagym.errors import AssetError, DependencyError
+
+
+def need_suite(name: str) -> None:
+    """Skip where a suite cannot be run."""
+    try:
+        make_suite(suite_settings(name)).check_ready()
+    except (AssetError, DependencyError) as error:
+        pytest.skip(f"{name} cannot be run here: {error}")
+
+
+def need_assets(name: str) -> Path:
+    """Folder of an asset set, fetched from the mirror where there is one."""
+    try:
+        return locate(name).path
+    except NotFetchedError as error:
+        if not os.environ.get("VLAGYM_ASSETS_MIRROR"):
+            pytest.skip(str(error))
+        return fetch(name).path
