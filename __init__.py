@@ -10,7 +10,7 @@ from .errors import VlagymError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .eval.results import Run
+    from .eval.tables.runs import Run
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,6 @@ def load_run(path: str | Path) -> Run:
     Raises:
         RunError: The folder holds no run, or one of its files is damaged.
     """
-    from .eval.results import load_run as load
+    from .eval.tables.runs import load_run as load
 
     return load(path)

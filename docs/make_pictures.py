@@ -12,8 +12,8 @@ import imageio.v3 as imageio
 import numpy as np
 
 import vlagym
-from vlagym.eval.config import load_config
-from vlagym.eval.run import evaluate
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.run.evaluation import evaluate
 
 PICTURE = Path(__file__).parent / "default_suite.png"
 SHOWN_AT = 0.7  # of an episode: the object is in the gripper

@@ -1,12 +1,14 @@
-"""Benchmarks: one folder each, all behind the contract in `vlagym.envs.base`.
+"""Benchmarks: one folder each, all behind the contract in `vlagym.envs.env`.
 
 Importing this package registers ``vlagym/<suite>-v0`` with gymnasium, so ``gymnasium.make("vlagym.envs:vlagym/libero_goal-v0")``
 works anywhere.
 """
 
-from .base import ActionSpec, Check, ChunkResult, Observation, StateField, StateSpec, StepOutcome, Suite, Task, VlaEnv
 from .checker import check_suite
+from .env import ChunkResult, StepOutcome, VlaEnv
 from .registry import BENCHMARKS, make_env, make_suite, register_gymnasium_envs
+from .spec import ActionSpec, Observation, StateField, StateSpec, Task
+from .suite import Check, Suite
 
 __all__ = [
     "BENCHMARKS",

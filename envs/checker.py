@@ -1,4 +1,4 @@
-"""`check_suite`: the contract of `vlagym.envs.base` as executable checks, in the spirit of gymnasium's `check_env`.
+"""`check_suite`: the contract of `vlagym.envs.env` as executable checks, in the spirit of gymnasium's `check_env`.
 
 Run it over a new benchmark before trusting a number: it plays a few short episodes and says in one sentence what is broken and why
 that matters.
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import EnvError
-from .base import Suite, VlaEnv
+from .env import VlaEnv
+from .suite import Suite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,8 +1,6 @@
-"""The contract between a benchmark and everything else: specs, the suite descriptor and the Gym-style environment.
+"""The contract of a simulator: the Gym-style environment that every benchmark implements.
 
-A benchmark is two classes. A `Suite` describes what can be run (tasks, trials, specs, protocol) without importing a simulator, so
-that the main process can plan and check; a `VlaEnv` is the simulator behind it and lives in a worker process. An episode is a pure
-function of (task, trial, seed, actions): nothing that ran before it in the same process may show.
+An episode is a pure function of (task, trial, seed, actions): nothing that ran before it in the same process may show.
 """
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ import string
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -24,124 +22,12 @@ from gymnasium import spaces
 from .._registry import unknown_name
 from ..episode import EndedBy, SubtaskResult
 from ..errors import EnvError
+from .spec import MAX_INSTRUCTION_LENGTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Float32Array = NDArray[np.float32]
-    Float64Array = NDArray[np.float64]
-    Image = NDArray[np.uint8]
-    EnvState = dict[str, NDArray[Any]]
-
-MAX_INSTRUCTION_LENGTH = 512
-
-
-class Observation(TypedDict):
-    """What a policy sees.
-
-    Attributes:
-        images: Camera name -> uint8[H, W, 3], RGB, upright as a person sees the scene.
-        state: float32[S], laid out as the suite's `StateSpec` declares.
-        instruction: The sentence that holds now; it may change within an episode.
-    """
-
-    images: dict[str, Image]
-    state: Float32Array
-    instruction: str
-
-
-@dataclass(frozen=True)
-class ActionSpec:
-    """Meaning of the action vector (float32[A], or float64[A] where the last bits matter); the gripper is always the last entry.
-
-    Attributes:
-        names: One name per entry.
-        low, high: Range the suite accepts per entry; values outside are the suite's to clip, as its protocol says.
-        mode: ``delta`` moves relative to a pose, ``absolute`` names the pose.
-        frame: Frame the pose entries are expressed in.
-        rotation: Convention of the rotation entries.
-        unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians.
-        gripper_open, gripper_closed: Values that mean fully open and fully closed.
-        control_hz: Actions per simulated second.
-    """
-
-    names: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    mode: Literal["delta", "absolute"]
-    frame: Literal["base", "world", "eef"]
-    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw"]
-    unit: Literal["controller", "m_rad"]
-    gripper_open: float
-    gripper_closed: float
-    control_hz: float
-
-    @property
-    def size(self) -> int:
-        """A, the length of an action."""
-        return len(self.names)
-
-    def differences(self, other: ActionSpec) -> list[str]:
-        """Fields in which the other spec differs, as ``field: here != there``; names, range and rate need no converting."""
-        fields = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
-        found = [f"{f}: {getattr(self, f)!r} != {getattr(other, f)!r}" for f in fields if getattr(self, f) != getattr(other, f)]
-        return found if self.size == other.size else [f"size: {self.size} != {other.size}", *found]
-
-    @property
-    def space(self) -> spaces.Box:
-        """The range as a gymnasium space of dtype float32."""
-        return spaces.Box(np.asarray(self.low, np.float32), np.asarray(self.high, np.float32), dtype=np.float32)
-
-
-class StateField(NamedTuple):
-    """A run of entries of the state vector: name, number of entries, and what they mean (unit, frame, order)."""
-
-    name: str
-    size: int
-    meaning: str
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """Layout of the state vector float32[S]."""
-
-    fields: tuple[StateField, ...]
-
-    @property
-    def size(self) -> int:
-        """S, the length of the state vector."""
-        return sum(f.size for f in self.fields)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task of a suite.
-
-    Attributes:
-        name: Unique in the suite.
-        instruction: The sentence a policy is given first.
-        trials: Number of initial states or variations; trials are 0 .. trials - 1.
-        horizon: Policy steps after which the episode is truncated.
-        chain: Subtasks asked for in a row; above 1, how many of them were done is a result of its own.
-        group: Name under which papers report the mean of this task and others; empty where tasks are reported one by one.
-    """
-
-    name: str
-    instruction: str
-    trials: int
-    horizon: int
-    chain: int = 1
-    group: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding of ``vla-eval doctor``; `ok` is None where the question does not arise on this machine."""
-
-    name: str
-    ok: bool | None
-    found: str
-    remedy: str = ""
+    from .spec import EnvState, Float32Array, Float64Array, Image, Observation, SuiteSettings, Task
 
 
 class StageClock:
@@ -199,23 +85,6 @@ class ChunkResult:
     new_subtask: bool = False
 
 
-@dataclass(frozen=True)
-class StockEpisode:
-    """One episode of the loop that the benchmark's authors ship, for comparison.
-
-    Attributes:
-        seconds: Wall-clock time from reset to the last step, all rendering included.
-        cpu_seconds: Processor time of the process over the same stretch.
-        steps: Policy steps executed.
-        physics_sha256: Hash of the last state, laid out as `VlaEnv.physics_state` is.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    steps: int
-    physics_sha256: str
-
-
 class VlaEnv(gymnasium.Env[Any, Any], ABC):
     """A benchmark as a `gymnasium.Env`. Subclasses implement the members marked abstract and nothing else.
 
@@ -230,7 +99,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (gymnasium declares it so)
 
-    def __init__(self, suite: Suite, cameras: Sequence[str], render_mode: str | None = "rgb_array") -> None:
+    def __init__(self, suite: SuiteSettings, cameras: Sequence[str], render_mode: str | None = "rgb_array") -> None:
         self.suite = suite
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": suite.action_spec.control_hz}
@@ -456,96 +325,3 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
     def _info(self, success: bool) -> dict[str, Any]:
         assert self._task is not None
         return {"task": self._task.name, "trial": self._trial, "steps": self._steps, "success": success}
-
-
-@dataclass(frozen=True)
-class Suite(ABC):
-    """What can be evaluated under one name, known without importing a simulator. Subclasses are frozen dataclasses of settings.
-
-    Every field is part of the protocol and comes from conf/suite/. An instance travels to the workers by pickle.
-
-    Attributes:
-        name: Name of the suite, e.g. ``libero_goal``.
-    """
-
-    name: str
-
-    @property
-    @abstractmethod
-    def camera_sizes(self) -> dict[str, tuple[int, int]]:
-        """Camera name -> (height, width) of its image in an observation, in pixels.
-
-        The keys are the cameras a policy may ask for; ``primary`` is always among them.
-        """
-
-    @property
-    @abstractmethod
-    def action_spec(self) -> ActionSpec:
-        """Meaning of an action."""
-
-    @property
-    @abstractmethod
-    def state_spec(self) -> StateSpec:
-        """Layout of the state vector."""
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras a policy may ask for."""
-        return tuple(self.camera_sizes)
-
-    @property
-    def success_rule(self) -> Literal["at_end", "ever"]:
-        """Which reading of success the benchmark's protocol counts."""
-        return "at_end"
-
-    @abstractmethod
-    def tasks(self) -> tuple[Task, ...]:
-        """The tasks in the benchmark's own order."""
-
-    @abstractmethod
-    def make_env(self, cameras: Sequence[str]) -> VlaEnv:
-        """Build the environment; called in a worker process, imports the simulator."""
-
-    @abstractmethod
-    def check_ready(self) -> None:
-        """Make sure that packages, assets and renderer are there.
-
-        Raises:
-            DependencyError: A package, library or driver is missing or of a version that changes results.
-            AssetError: Benchmark data is missing or damaged.
-        """
-
-    @abstractmethod
-    def provenance(self) -> dict[str, Any]:
-        """What the numbers depend on beyond the protocol: package versions, asset commit, stand-ins; plain JSON values."""
-
-    def protocol(self) -> dict[str, Any]:
-        """Everything that fixes what is measured, as plain JSON values; its hash goes into every run."""
-        return {**asdict(self), "benchmark": type(self).__name__, "success_rule": self.success_rule}
-
-    def notices(self) -> list[str]:
-        """Sentences that every output of a run must carry, e.g. that stand-in assets were used."""
-        return []
-
-    def stock_episodes(self, task: str, actions: Sequence[Float32Array]) -> Iterator[StockEpisode]:
-        """Run trials 0, 1, ... of a task in the loop that the benchmark's authors ship, one after the other.
-
-        Args:
-            task: Name of the task.
-            actions: float32[T, A] per trial.
-
-        Raises:
-            EnvError: The benchmark has no such loop here.
-        """
-        raise EnvError(f"suite {self.name!r} has no stock loop to compare with.")
-
-    def doctor(self) -> Iterator[Check]:
-        """Probe this machine for what the suite needs, slow probes included."""
-        return iter(())
-
-
-def protocol_sha256(protocol: Mapping[str, Any]) -> str:
-    """Hash of a protocol: equal hashes mean that two runs measured the same thing."""
-    import json
-
-    return hashlib.sha256(json.dumps(protocol, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -12,7 +12,8 @@ from .._registry import Registry
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from .base import Suite, VlaEnv
+    from .env import VlaEnv
+    from .suite import Suite
 
 BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
     "benchmark",

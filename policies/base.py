@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..envs.base import ActionSpec, Observation, Suite
+from ..envs.spec import ActionSpec, Observation
+from ..envs.suite import Suite
 from ..errors import PolicyError
 
 Chunk: TypeAlias = NDArray[np.floating[Any]]

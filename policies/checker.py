@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..envs.base import MAX_INSTRUCTION_LENGTH, Suite, VlaEnv
+from ..envs.env import VlaEnv
+from ..envs.spec import MAX_INSTRUCTION_LENGTH
+from ..envs.suite import Suite
 from ..episode import EpisodeSpec
 from ..errors import PolicyError
 from .base import Chunk, Policy, PolicyObservation, checked_chunks

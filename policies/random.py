@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..envs.base import Suite
+from ..envs.suite import Suite
 from ..errors import ConfigError
 from .base import Chunk, Policy, PolicyObservation, episode_generator
 

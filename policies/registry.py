@@ -12,7 +12,7 @@ from .._registry import Registry
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..envs.base import Suite
+    from ..envs.suite import Suite
     from .base import Policy
 
 POLICIES: Registry[Callable[..., Policy]] = Registry(

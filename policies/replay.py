@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..envs.base import Suite
+from ..envs.suite import Suite
 from ..episode import EpisodeSpec
 from ..errors import ConfigError, PolicyError
 from .base import Chunk, Policy, PolicyObservation

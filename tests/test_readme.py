@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from needs import need_assets, need_suite
 
-from vlagym.eval import cli
-from vlagym.eval.config import split_suites
+from vlagym.eval.cli import main as cli
+from vlagym.eval.plan.config import split_suites
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,8 @@ import numpy as np
 from ..._registry import unknown_name
 from ...episode import SubtaskResult
 from ...errors import EnvError
-from ..base import StepOutcome, Task, VlaEnv
+from ..env import StepOutcome, VlaEnv
+from ..spec import Task
 from .annotations import load_annotations
 from .oracle import TASKS, is_done
 from .painter import painter
@@ -28,8 +29,8 @@ from .world import PHYSICS_STEPS_PER_ACTION, PlayTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float32Array, Float64Array, Image, Observation
-    from .suite import CalvinSuite
+    from ..spec import EnvState, Float32Array, Float64Array, Image, Observation
+    from .settings import CalvinSettings
 
 _OWN_OPTIONS = ("robot_obs", "scene_obs", "subtasks")
 
@@ -43,9 +44,9 @@ class CalvinEnv(VlaEnv):
         calvin_dir, calvin_env_dir: Folders of the two asset sets.
     """
 
-    suite: CalvinSuite
+    suite: CalvinSettings
 
-    def __init__(self, suite: CalvinSuite, cameras: Sequence[str], calvin_dir: Path, calvin_env_dir: Path) -> None:
+    def __init__(self, suite: CalvinSettings, cameras: Sequence[str], calvin_dir: Path, calvin_env_dir: Path) -> None:
         super().__init__(suite, cameras)
         self._sentences = load_annotations(calvin_dir)
         self._data_dir = calvin_env_dir / "data"

@@ -24,7 +24,15 @@ from ..._registry import unknown_name
 from ...errors import DependencyError
 from ._bullet import p, quiet
 from .scenes import SCENES
-from .world import ARM_JOINTS, FINGER_JOINTS, LIGHT_LINKS, RenderState, connect, load, split_render_state
+from .world import (
+    ARM_JOINTS,
+    FINGER_JOINTS,
+    LIGHT_LINKS,
+    RenderState,
+    connect,
+    load,
+    split_render_state,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import VlagymError
 from ..assets import locate
-from ..base import Check
 from ..packages import installed_version
 from ..rendering_probe import check_offscreen_gl
+from ..suite import Check
 from .env import LiberoEnv
-from .suite import BENCHMARK, LiberoSuite
+from .settings import BENCHMARK, LiberoSettings
 
 IMAGE_SIZE = 256  # pixels, of the recorded frames
 
@@ -34,19 +33,14 @@ def golden() -> Mapping[str, Any]:
     return expected
 
 
-def checks(suite: LiberoSuite) -> Iterator[Check]:
-    """The findings for a suite; a few seconds each."""
-    try:
-        suite.check_ready()
-    except VlagymError as error:
-        yield Check("ready", False, str(error))
-        return
+def checks(suite: LiberoSettings) -> Iterator[Check]:
+    """The findings for a suite that is ready; a few seconds each."""
     yield Check("mujoco", True, f"{installed_version('mujoco')}, the version of the protocol")
     yield settled_bowl(suite)
     yield from golden_frame(suite)
 
 
-def settled_bowl(suite: LiberoSuite) -> Check:
+def settled_bowl(suite: LiberoSettings) -> Check:
     """Whether the bowl on the ramekin is still on its place when the policy takes over."""
     expected = golden()["settled_bowl"]
     with closing(_begin(suite, expected, ())) as env:
@@ -60,7 +54,7 @@ def settled_bowl(suite: LiberoSuite) -> Check:
     )
 
 
-def golden_frame(suite: LiberoSuite) -> Iterator[Check]:
+def golden_frame(suite: LiberoSettings) -> Iterator[Check]:
     """Whether the floor is as bright as it should be, and the picture the recorded one to the last bit where there is a record."""
     expected = golden()["frame"]
     with closing(_begin(suite, expected, ("primary",))) as env:
@@ -84,7 +78,7 @@ def golden_frame(suite: LiberoSuite) -> Iterator[Check]:
     )
 
 
-def _begin(suite: LiberoSuite, where: Mapping[str, Any], cameras: tuple[str, ...]) -> LiberoEnv:
+def _begin(suite: LiberoSettings, where: Mapping[str, Any], cameras: tuple[str, ...]) -> LiberoEnv:
     probed = replace(suite, name=where["suite"], scenes="reference", scene_seed=0, settle_steps=10)
     env = LiberoEnv(probed, cameras, locate(BENCHMARK).path)
     env.reset(options={"task": where["task"], "trial": where["trial"]})

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import AssetError
-from ..base import StageClock, StepOutcome, Task, VlaEnv
+from ..env import StageClock, StepOutcome, VlaEnv
 from ..robosuite.engine import Engine
 from ..robosuite.specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
+from ..spec import Task
 from ._upstream import problem_class
 from .init_states import load_init_states
 from .scenes import ReferenceScenes, independent_scene
@@ -21,8 +22,8 @@ from .tasks import TaskFiles, task_files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float32Array, Float64Array, Image
-    from .suite import LiberoSuite
+    from ..spec import EnvState, Float32Array, Float64Array, Image
+    from .settings import LiberoSettings
 
 # Of the reference protocol (run_libero_eval.py, libero_utils.get_libero_dummy_action): no motion, gripper open.
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
@@ -58,7 +59,7 @@ class _World:
                 "to another task. Put hf-libero's own file back: vla-eval install libero --force"
             )
 
-    def begin(self, suite: LiberoSuite, task: str, trial: int, seed: int) -> None:
+    def begin(self, suite: LiberoSettings, task: str, trial: int, seed: int) -> None:
         """Draw the scene of an episode and put its objects and the arm where its initial state says."""
         import mujoco
 
@@ -94,7 +95,7 @@ class LiberoEnv(VlaEnv):
         assets: Folder with LIBERO's ``scenes``, ``articulated_objects``, ...
     """
 
-    def __init__(self, suite: LiberoSuite, cameras: Sequence[str], assets: Path) -> None:
+    def __init__(self, suite: LiberoSettings, cameras: Sequence[str], assets: Path) -> None:
         super().__init__(suite, cameras)
         self._suite, self._assets = suite, assets
         self._worlds: OrderedDict[str, _World] = OrderedDict()

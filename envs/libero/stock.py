@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import EnvError
-from ..base import StockEpisode
 from ..robosuite._upstream import numpy_random
 from ..robosuite.engine import physics_vector
+from ..suite import StockEpisode
 from ._upstream import import_libero
 from .env import SETTLE_ACTION
 from .init_states import load_init_states
 from .tasks import task_files
 
 if TYPE_CHECKING:
-    from ..base import Float32Array
-    from .suite import LiberoSuite
+    from ..spec import Float32Array
+    from .settings import LiberoSettings
 
 
-def run_stock(suite: LiberoSuite, task: str, actions: Sequence[Float32Array], assets: Path) -> Iterator[StockEpisode]:
+def run_stock(suite: LiberoSettings, task: str, actions: Sequence[Float32Array], assets: Path) -> Iterator[StockEpisode]:
     """Run trials 0, 1, ... of a task one after the other, as run_libero_eval.py does.
 
     Args:

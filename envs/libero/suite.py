@@ -1,79 +1,29 @@
-"""The suites of LIBERO and the protocol of their reference evaluation.
-
-Protocol: openvla/experiments/robot/libero/run_libero_eval.py (its numbers are in conf/suite/), which OpenVLA-OFT and openpi follow:
-50 initial states per task, 10 settle steps with the gripper open, then at most so many steps; success ends the episode.
-"""
+"""The suites of LIBERO: what they need on a machine, and the environment that runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from ..._registry import unknown_name
-from ...errors import ConfigError, DependencyError
+from ...errors import DependencyError, VlagymError
 from ..assets import locate
-from ..base import ActionSpec, Check, StateSpec, StockEpisode, Suite, Task
 from ..packages import installed_version, package_states
 from ..rendering_probe import check_offscreen_gl
-from ..robosuite.specs import ACTION_SPEC, STATE_SPEC
-from .tasks import TRIALS, package_folder, suite_tasks
+from ..suite import Check, StockEpisode, Suite
+from .settings import BENCHMARK, LiberoSettings
+from .tasks import package_folder
 
 if TYPE_CHECKING:
-    from ..base import Float32Array
+    from ..spec import Float32Array
     from .env import LiberoEnv
 
-Scenes = Literal["reference", "independent"]
-
-BENCHMARK = "libero"
 PACKAGES = ("hf-libero", "bddl", "robosuite", "mujoco", "numpy", "numba", "scipy")  # what results depend on
 
 
 @dataclass(frozen=True)
-class LiberoSuite(Suite):
-    """One of LIBERO's suites; `name` says which.
-
-    Attributes:
-        horizon: Policy steps after which an episode is truncated; settle steps are not counted.
-        settle_steps: Steps with the gripper open before the policy takes over: objects fall into place.
-        scenes: Where the fixtures stand. ``reference``: trial k has the scene that the reference protocol's k-th episode of the
-            task has. ``independent``: each trial has a scene of its own that depends on nothing else.
-        scene_seed: Seeds the scenes: 0 in OpenVLA and OpenVLA-OFT, 7 in openpi. None for the episode's own seed.
-        image_size: Height and width of both cameras' images, pixels.
-        mujoco_version: The only version that this suite runs on: others move objects and darken images.
-    """
-
-    horizon: int = 300
-    settle_steps: int = 10
-    scenes: Scenes = "reference"
-    scene_seed: int | None = 0
-    image_size: int = 256
-    mujoco_version: str = "3.3.2"
-
-    def __post_init__(self) -> None:
-        suite_tasks(self.name)
-        if self.scenes not in get_args(Scenes):
-            raise unknown_name("suite.scenes", str(self.scenes), get_args(Scenes))
-        for setting, least in {"horizon": 1, "settle_steps": 0, "image_size": 1}.items():
-            if getattr(self, setting) < least:
-                raise ConfigError(f"suite.{setting} must be at least {least}; got {getattr(self, setting)}.")
-        if self.scene_seed is not None and not 0 <= self.scene_seed < 2**32:
-            raise ConfigError(f"suite.scene_seed must be null or 0..2**32 - 1, as numpy's seeds are; got {self.scene_seed}.")
-
-    @property
-    def camera_sizes(self) -> dict[str, tuple[int, int]]:
-        return dict.fromkeys(("primary", "wrist"), (self.image_size, self.image_size))
-
-    @property
-    def action_spec(self) -> ActionSpec:
-        return ACTION_SPEC
-
-    @property
-    def state_spec(self) -> StateSpec:
-        return STATE_SPEC
-
-    def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(name, sentence, TRIALS, self.horizon) for name, sentence in suite_tasks(self.name).items())
+class LiberoSuite(LiberoSettings, Suite):
+    """One of LIBERO's suites."""
 
     def make_env(self, cameras: Sequence[str]) -> LiberoEnv:
         self._check_versions()
@@ -109,6 +59,11 @@ class LiberoSuite(Suite):
     def doctor(self) -> Iterator[Check]:
         from .doctor import checks
 
+        try:
+            self.check_ready()
+        except VlagymError as error:
+            yield Check("ready", False, str(error))
+            return
         yield from checks(self)
 
     def _check_versions(self) -> None:

@@ -16,7 +16,7 @@ from ...errors import EnvError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float64Array
+    from ..spec import EnvState, Float64Array
 
 # robosuite.models.grippers.panda_gripper.PandaGripper: each tick moves both fingers' targets by so much, in opposite directions.
 _GRIPPER_STEP = np.array([-1.0, 1.0]) * 0.01

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import Float64Array
+    from ..spec import Float64Array
 
 # Slack of every bounding volume: outlines are computed here in double and drawn in single precision.
 _RELATIVE_SLACK, _SLACK_M = 1.01, 0.01

@@ -16,7 +16,7 @@ from ._culling import Culling
 from ._upstream import choose_gl_platform, no_renderer
 
 if TYPE_CHECKING:
-    from ..base import Float64Array, Image
+    from ..spec import Float64Array, Image
 
 MAX_SCENE_GEOMS = 1000  # as robosuite: what does not fit is not drawn
 _HIDDEN_GROUP = 5  # of the groups that MuJoCo does not draw by default

@@ -21,7 +21,8 @@ from ._upstream import import_robosuite, numpy_random
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float32Array, Float64Array, Image, StageClock
+    from ..env import StageClock
+    from ..spec import EnvState, Float32Array, Float64Array, Image
 
 # Argument of mj_forwardSkip: nothing reads MuJoCo's sensors.
 _NO_SENSORS = 1

@@ -1,4 +1,4 @@
-"""One of robosuite's own tasks at a time behind the contract of `vlagym.envs.base`, on the engine that LIBERO runs on."""
+"""One of robosuite's own tasks at a time behind the contract of `vlagym.envs.env`, on the engine that LIBERO runs on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._registry import import_target
-from ..base import StepOutcome, Task, VlaEnv
+from ..env import StepOutcome, VlaEnv
+from ..spec import Task
 from ._upstream import import_robosuite
 from .engine import Engine
+from .settings import TASKS, RobosuiteSettings, RobosuiteTask
 from .specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
-from .suite import TASKS, RobosuiteSuite, RobosuiteTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float32Array, Float64Array, Image
+    from ..spec import EnvState, Float32Array, Float64Array, Image
 
 MODELS_KEPT = 2  # the runner keeps a worker on its task; with its textures uploaded a model takes half a gigabyte
 GRIP_SITE = "gripper0_grip_site"
@@ -27,12 +28,12 @@ FINGERS = ("gripper0_finger_joint1", "gripper0_finger_joint2")
 
 
 class RobosuiteEnv(VlaEnv):
-    """Plays the tasks of a `RobosuiteSuite`; the models of the last few are kept.
+    """Plays the tasks of a `RobosuiteSettings`; the models of the last few are kept.
 
     A task is done, and the episode over, when robosuite's own success check says so.
     """
 
-    def __init__(self, suite: RobosuiteSuite, cameras: Sequence[str]) -> None:
+    def __init__(self, suite: RobosuiteSettings, cameras: Sequence[str]) -> None:
         super().__init__(suite, cameras)
         self._engines: OrderedDict[str, Engine] = OrderedDict()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..base import ActionSpec, StateField, StateSpec
+from ..spec import ActionSpec, StateField, StateSpec
 
 ROBOT = "Panda"
 CONTROLLER = "OSC_POSE"

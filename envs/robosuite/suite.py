@@ -1,24 +1,19 @@
-"""The suite ``robosuite``: five of robosuite 1.4.0's own single-arm tasks with a Panda arm; nothing has to be downloaded.
-
-Scenes, success checks and controller are robosuite's (robosuite/environments/manipulation/*.py, controllers/config/osc_pose.json);
-instructions, horizons and trials are this suite's own. Where robosuite draws a new scene at every reset, trial k of seed s here is
-always the same scene: everything random in it comes from a generator made of (task, trial, seed). What robosuite draws while it
-builds a model (the size of the cube to lift) is drawn once per task.
-"""
+"""The suite ``robosuite``: what it needs on a machine, and the environment that runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, VlagymError
-from ..base import ActionSpec, Check, StateSpec, Suite, Task
+from ...errors import VlagymError
 from ..packages import require_packages
 from ..rendering_probe import check_offscreen_gl
-from .specs import ACTION_SPEC, CAMERAS, STATE_SPEC
+from ..suite import Check, Suite
+from .settings import TASKS, RobosuiteSettings
+from .specs import CAMERAS
 
 if TYPE_CHECKING:
     from .env import RobosuiteEnv
@@ -28,106 +23,8 @@ PACKAGES = ("robosuite", "mujoco", "numpy", "numba", "scipy")  # what results de
 
 
 @dataclass(frozen=True)
-class RobosuiteTask:
-    """A task: an environment class of robosuite, and what this suite adds to it.
-
-    Attributes:
-        name: Name in this suite.
-        instruction: What a policy is told.
-        horizon: Policy steps at 20 Hz after which the episode is truncated.
-        env_class: ``module:class`` of robosuite.
-        bodies, sites, hinges: Name in `RobosuiteEnv.privileged_state` -> name in the MuJoCo model.
-        placed_bodies: Bodies without joints of their own that every episode puts elsewhere.
-    """
-
-    name: str
-    instruction: str
-    horizon: int
-    env_class: str
-    bodies: Mapping[str, str] = field(default_factory=dict)
-    sites: Mapping[str, str] = field(default_factory=dict)
-    hinges: Mapping[str, str] = field(default_factory=dict)
-    placed_bodies: tuple[str, ...] = ()
-
-
-TASKS = (
-    # Done when the cube's middle is 4 cm above the table.
-    RobosuiteTask(
-        name="lift",
-        instruction="lift the red cube",
-        horizon=100,
-        env_class="robosuite.environments.manipulation.lift:Lift",
-        bodies={"cube": "cube_main"},
-    ),
-    # Done when the red cube rests on the green one and the fingers have let go of it.
-    RobosuiteTask(
-        name="stack",
-        instruction="put the red cube on top of the green cube",
-        horizon=200,
-        env_class="robosuite.environments.manipulation.stack:Stack",
-        bodies={"cube_a": "cubeA_main", "cube_b": "cubeB_main"},
-    ),
-    # Done when the can is in the compartment that shows a can, and the gripper 4.2 cm away from it.
-    RobosuiteTask(
-        name="pick_place_can",
-        instruction="put the can into the compartment of the bin that is marked with a can",
-        horizon=300,
-        env_class="robosuite.environments.manipulation.pick_place:PickPlaceCan",
-        bodies={"can": "Can_main", "bin": "VisualCan_main"},
-    ),
-    # Done when the door stands open by 0.3 rad; its latch has to be turned by about 1.3 rad first.
-    RobosuiteTask(
-        name="door",
-        instruction="turn the handle and pull the door open",
-        horizon=200,
-        env_class="robosuite.environments.manipulation.door:Door",
-        sites={"lever": "Door_handle"},
-        hinges={"hinge": "Door_hinge", "latch": "Door_latch_joint"},
-        placed_bodies=("Door_main",),
-    ),
-    # Done when the nut is round the peg and less than 5 cm above the table, and the gripper 4.2 cm away from its middle.
-    RobosuiteTask(
-        name="nut_assembly_square",
-        instruction="put the square nut on the square peg",
-        horizon=300,
-        env_class="robosuite.environments.manipulation.nut_assembly:NutAssemblySquare",
-        bodies={"nut": "SquareNut_main", "peg": "peg1"},
-        sites={"handle": "SquareNut_handle_site"},
-    ),
-)
-
-
-@dataclass(frozen=True)
-class RobosuiteSuite(Suite):
-    """Lift, stack, pick and place, open a door, put a nut on a peg. An episode ends when the task is done.
-
-    Attributes:
-        trials: Scenes per task; trial k is the same scene whatever their number.
-        image_size: Height and width of an image, pixels.
-    """
-
-    trials: int = 3
-    image_size: int = 256
-
-    def __post_init__(self) -> None:
-        for setting in ("trials", "image_size"):
-            if getattr(self, setting) < 1:
-                raise ConfigError(f"suite.{setting} must be at least 1; got {getattr(self, setting)}.")
-
-    @property
-    def camera_sizes(self) -> dict[str, tuple[int, int]]:
-        return dict.fromkeys(CAMERAS, (self.image_size, self.image_size))
-
-    @property
-    def action_spec(self) -> ActionSpec:
-        return ACTION_SPEC
-
-    @property
-    def state_spec(self) -> StateSpec:
-        return STATE_SPEC
-
-    def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(task.name, task.instruction, self.trials, task.horizon) for task in TASKS)
+class RobosuiteSuite(RobosuiteSettings, Suite):
+    """Lift, stack, pick and place, open a door, put a nut on a peg."""
 
     def make_env(self, cameras: Sequence[str]) -> RobosuiteEnv:
         from .env import RobosuiteEnv

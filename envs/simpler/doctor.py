@@ -11,6 +11,8 @@ import subprocess
 import sys
 
 from ...errors import DependencyError
+from ..assets import locate
+from .settings import ASSETS, SimplerSettings
 
 # SHA-256 of the picture's bytes -> what drew it.
 EXPECTED_PICTURES = {
@@ -35,9 +37,10 @@ def picture_sha256() -> str:
 
 
 def _main() -> None:
-    from .suite import SimplerSuite
+    from .env import SimplerEnv
 
-    env = SimplerSuite("simpler_google_vm", "google_visual_matching", shader="rasterizer").make_env(("primary",))
+    settings = SimplerSettings("simpler_google_vm", "google_visual_matching", shader="rasterizer")
+    env = SimplerEnv(settings, ("primary",), locate(ASSETS).path)
     observation, _ = env.reset(options={"task": TASK, "trial": TRIAL})
     print(hashlib.sha256(observation["images"]["primary"].tobytes()).hexdigest())
 

@@ -19,9 +19,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ...errors import EnvError
+from .engine import engine
 from .setups import Lights, Shader
 from .vulkan import VulkanDevice, make_renderer
-from .world import DUMMY_FLOOR_HALF_SIZE, MODELS, OVERLAYS, engine
+from .world import DUMMY_FLOOR_HALF_SIZE, MODELS, OVERLAYS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

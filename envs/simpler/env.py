@@ -11,7 +11,7 @@ import numpy as np
 from ..._registry import unknown_name
 from ...episode import SubtaskResult
 from ...errors import AssetError, EnvError
-from ..base import StepOutcome, VlaEnv
+from ..env import StepOutcome, VlaEnv
 from .drawers import PlaceInDrawer
 from .drawing import look_of, painter, photograph_of, render_state, visible
 from .families import start_episode
@@ -21,9 +21,9 @@ from .world import STAGES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..base import EnvState, Float32Array, Float64Array, Image, Task
+    from ..spec import EnvState, Float32Array, Float64Array, Image, Task
     from .episode import Episode
-    from .suite import SimplerSuite
+    from .settings import SimplerSettings
 
 
 class SimplerEnv(VlaEnv):
@@ -35,9 +35,9 @@ class SimplerEnv(VlaEnv):
         assets: Folder of the asset set.
     """
 
-    suite: SimplerSuite
+    suite: SimplerSettings
 
-    def __init__(self, suite: SimplerSuite, cameras: Sequence[str], assets: Path) -> None:
+    def __init__(self, suite: SimplerSettings, cameras: Sequence[str], assets: Path) -> None:
         super().__init__(suite, cameras)
         self._assets = assets
         self._episode: Episode[Any] | None = None

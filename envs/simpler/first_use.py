@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from ...errors import AssetError
+from .engine import engine
 
 _TIMEOUT_S = 300
 
@@ -42,8 +43,6 @@ def write_meshes(file: Path) -> None:
 
 
 def _load(file: Path) -> None:
-    from .world import engine
-
     scene = engine().create_scene()
     if file.suffix == ".urdf":
         scene.create_urdf_loader().load(str(file))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .controllers import make_controller
+from .engine import engine
 from .first_use import write_meshes
 from .robots import Robot
 from .vulkan import import_sapien
@@ -62,14 +62,6 @@ class Model:
     name: str
     size: tuple[float, float, float]
     density: float
-
-
-@cache
-def engine() -> Any:
-    """This process's ``sapien.Engine``."""
-    made = import_sapien().Engine()
-    made.set_log_level("error")
-    return made
 
 
 def load_models(assets: Path, listing: str) -> dict[str, Model]:

@@ -6,11 +6,8 @@ is not counted. Compare ratios within one call, not seconds between calls: machi
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from .._registry import unknown_name
-from ..envs.base import StockEpisode, Suite, Task
-from ..envs.registry import make_suite
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import ConfigError, EnvError
-from ..policies.base import episode_generator
-from ..policies.random import RandomPolicy
-from .config import compose_settings
-from .console import make_console
-from .events import Subscriber
-from .rollout import RecordSettings
-from .runner import Runner
-from .workers import worker_settings
+from ..._registry import unknown_name
+from ...envs.spec import Task
+from ...envs.suite import StockEpisode, Suite
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import ConfigError, EnvError
+from ...policies.base import episode_generator
+from ...policies.random import RandomPolicy
+from ..record.events import Subscriber
+from ..run.rollout import RecordSettings
+from ..run.runner import Runner
+from ..run.workers import worker_settings
+from .processes import in_processes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,35 +76,6 @@ class Measurement:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, derived figures included."""
         return {**asdict(self), "episodes_per_hour": self.episodes_per_hour, "steps_per_second": self.steps_per_second}
-
-
-def main(argv: Sequence[str]) -> int:
-    """Measure what the settings in conf/bench.yaml ask for; returns the exit code."""
-    if any(argument.startswith("policy=") for argument in argv):
-        from .bench_policy import main as bench_policy
-
-        return bench_policy(argv)
-    if any(argument.startswith("results=") for argument in argv):
-        from .bench_results import main as bench_results
-
-        return bench_results(argv)
-    if any(argument in ("-h", "--help") for argument in argv):
-        print((Path(__file__).parents[1] / "conf" / "bench.yaml").read_text(encoding="utf-8"))
-        return 0
-    settings = compose_settings(argv, "bench")
-    suite = make_suite(settings["suite"])
-    settings["cameras"] = list(settings["cameras"] or suite.cameras)
-    suite.check_ready()
-    measurements = measure(suite, settings)
-    console = make_console()
-    console.print(throughput_table(measurements))
-    console.print(stage_table(measurements))
-    for line in ratios(measurements):
-        console.print(line, highlight=False)
-    if settings["json"]:
-        report = {"settings": settings, "measurements": [m.to_json() for m in measurements], "ratios": ratios(measurements)}
-        Path(settings["json"]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return 0
 
 
 def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
@@ -279,12 +246,6 @@ def _random_actions(suite: Suite, task: Task, trial: int) -> NDArray[np.float32]
     space = suite.action_spec.space
     generator = episode_generator(EpisodeSpec(suite.name, task.name, trial).id, "random")
     return generator.uniform(space.low, space.high, (task.horizon, suite.action_spec.size)).astype(np.float32)
-
-
-def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Run the same call in several fresh processes at the same time."""
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return [future.result() for future in [pool.submit(function, *arguments) for _ in range(count)]]
 
 
 def _find_task(suite: Suite, name: str | int) -> Task:

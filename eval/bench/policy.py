@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
-from ..envs.base import Suite
-from ..episode import EpisodeSpec
-from ..errors import ConfigError
-from .base import Policy, PolicyObservation, checked_chunks
+from ...envs.suite import Suite
+from ...episode import EpisodeSpec
+from ...errors import ConfigError
+from ...policies.base import Policy, PolicyObservation, checked_chunks
 
 _LIBRARIES = ("torch", "transformers.models.llama.modeling_llama")
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -140,6 +141,30 @@ def _observations(policy: Policy, suite: Suite, episodes: Sequence[str], step: i
         }
         for episode in episodes
     ]
+
+
+def loading_line(cost: LoadingCost) -> str:
+    """What loading took, in a sentence."""
+    line = f"loaded in {cost.seconds:.1f} s, taking {cost.peak_bytes / 1e6:.0f} MB of memory at most"
+    if not cost.weight_bytes:
+        return line
+    return f"{line}: {cost.peak_bytes / cost.weight_bytes:.2f} x the weights ({cost.weight_bytes / 1e6:.0f} MB)"
+
+
+def timing_table(timings: Sequence[BatchTiming]) -> Table:
+    """One row per batch size."""
+    table = Table("batch", "p50 ms", "p95 ms", "observations/s", "actions/s", "peak memory MB", "per observation against the first")
+    for timing in timings:
+        table.add_row(
+            str(timing.batch),
+            f"{timing.p50_ms:.1f}",
+            f"{timing.p95_ms:.1f}",
+            f"{timing.observations_per_second:.2f}",
+            f"{timing.actions_per_second:.2f}",
+            f"{timing.peak_memory_bytes / 1e6:.0f}",
+            f"{timing.observations_per_second / timings[0].observations_per_second:.2f} x",
+        )
+    return table
 
 
 class _PeakMemory:

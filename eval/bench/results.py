@@ -6,7 +6,6 @@ that process (wait4). The runs are written by yet another process: a child's pea
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -15,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ..conf import CONF_DIR
-from ..episode import EpisodeSpec
-from ..errors import ConfigError, RunError
-from .bench import in_processes
-from .config import compose_settings
-from .console import make_console
+from ...episode import EpisodeSpec
+from ...errors import ConfigError, RunError
+from .processes import in_processes
 
-CONFIG = "bench_results"
 # Success rates of the two runs, and a margin with which their comparison passes: every command is to end with exit code 0.
 _RATES = (0.8, 0.72)
 _MARGIN = "50"
@@ -61,23 +56,17 @@ class CommandCost:
     peak_rss_mb: float
 
 
-def main(argv: Sequence[str]) -> int:
-    """Measure what the settings in conf/bench_results.yaml ask for; returns the exit code."""
-    if any(argument in ("-h", "--help") for argument in argv):
-        print((CONF_DIR / f"{CONFIG}.yaml").read_text(encoding="utf-8"))
-        return 0
-    settings = compose_settings(argv, CONFIG)
+def measure_commands(settings: dict[str, Any]) -> tuple[int, list[CommandCost]]:
+    """Write two runs as conf/bench_results.yaml asks for and measure the commands on them; returns their episodes and the costs.
+
+    Raises:
+        ConfigError: A setting has no meaning.
+    """
     _check(settings)
     with ExitStack() as stack:
         folder = Path(settings["folder"] or stack.enter_context(tempfile.TemporaryDirectory())).resolve()
         (episodes,) = in_processes(1, write_runs, folder, settings)
-        costs = [measure(command, folder, settings["repeats"]) for command in settings["commands"]]
-    console = make_console()
-    console.print(cost_table(costs, episodes))
-    if settings["json"]:
-        report = {"settings": settings, "episodes": episodes, "costs": [asdict(cost) for cost in costs]}
-        Path(settings["json"]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return 0
+        return episodes, [measure(command, folder, settings["repeats"]) for command in settings["commands"]]
 
 
 def write_runs(folder: Path, settings: dict[str, Any]) -> int:
@@ -103,7 +92,7 @@ def measure(command: str, folder: Path, repeats: int) -> CommandCost:
     Raises:
         RunError: It ended in an error.
     """
-    program = "import sys; from vlagym.eval.cli import main; sys.exit(main())"
+    program = "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"
     found = []
     for _ in range(repeats):
         with tempfile.TemporaryFile() as output:

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..envs.base import protocol_sha256
-from ..episode import EpisodeResult, EpisodeSpec, SubtaskResult
-from .config import Leg, RunConfig, load_config
-from .plan import plan_sha256
-from .provenance import environment
-from .store import RunFolder
+from ...envs.suite import protocol_sha256
+from ...episode import EpisodeResult, EpisodeSpec, SubtaskResult
+from ..plan.config import Leg, RunConfig, load_config
+from ..plan.plan import plan_sha256
+from ..record.provenance import environment
+from ..tables.folder import RunFolder
 
 Came = bool | int | str | None
 HORIZON = 40

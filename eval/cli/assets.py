@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from ..envs.assets import NotFetchedError, fetch, locate, manifest_names, verify
-from ..envs.assets.download import ProgressCallback
-from ..envs.assets.manifest import Manifest, load_manifest
-from ..envs.assets.settings import DIR_VARIABLE, MIRROR_VARIABLE, OFFLINE_VARIABLE, STAND_INS_VARIABLE, assets_dir
-from ..errors import AssetError
-from .console import make_console
+from ...envs.assets import NotFetchedError, fetch, locate, manifest_names, verify
+from ...envs.assets.download import ProgressCallback
+from ...envs.assets.manifest import Manifest, load_manifest
+from ...envs.assets.settings import DIR_VARIABLE, MIRROR_VARIABLE, OFFLINE_VARIABLE, STAND_INS_VARIABLE, assets_dir
+from ...errors import AssetError
+from ..record.console import make_console
 
 # Archives are named by full commit ids; a few characters tell them apart on a narrow terminal.
 _COMMIT = re.compile(r"([0-9a-f]{8})[0-9a-f]{32}")

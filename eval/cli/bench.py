@@ -1,63 +1,74 @@
-"""`vla-eval bench policy=NAME`: how fast a policy is, and what it takes, over batch sizes; nothing is simulated."""
+"""`vla-eval bench`: how fast environments run, a policy (``policy=NAME``), or the commands that read large runs (``results=N``)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from rich.table import Table
-
-from ..conf import CONF_DIR
-from ..envs.registry import make_suite
-from ..policies.bench import BatchTiming, LoadingCost, load, measure
-from ..policies.registry import make_policy
-from .config import compose_settings
-from .console import make_console
-
-CONFIG = "bench_policy"
+from ...conf import CONF_DIR
+from ...envs.registry import make_suite
+from ...policies.registry import make_policy
+from ..plan.config import compose_settings
+from ..record.console import make_console
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure what the settings in conf/bench_policy.yaml ask for; returns the exit code."""
+    """Measure what the settings ask for; returns the exit code."""
+    name, measure = _measurement(argv)
     if any(argument in ("-h", "--help") for argument in argv):
-        print((CONF_DIR / f"{CONFIG}.yaml").read_text(encoding="utf-8"))
+        print((CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
         return 0
-    settings = compose_settings(argv, CONFIG)
+    settings = compose_settings(argv, name)
+    report = measure(settings)
+    if settings["json"]:
+        Path(settings["json"]).write_text(json.dumps({"settings": settings, **report}, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measurement(argv: Sequence[str]) -> tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Which of conf/bench*.yaml the arguments mean, and what measures it."""
+    if any(argument.startswith("policy=") for argument in argv):
+        return "bench_policy", _bench_policy
+    if any(argument.startswith("results=") for argument in argv):
+        return "bench_results", _bench_results
+    return "bench", _bench_environments
+
+
+def _bench_environments(settings: dict[str, Any]) -> dict[str, Any]:
+    from ..bench.environments import measure, ratios, stage_table, throughput_table
+
+    suite = make_suite(settings["suite"])
+    settings["cameras"] = list(settings["cameras"] or suite.cameras)
+    suite.check_ready()
+    measurements = measure(suite, settings)
+    console = make_console()
+    console.print(throughput_table(measurements))
+    console.print(stage_table(measurements))
+    for line in ratios(measurements):
+        console.print(line, highlight=False)
+    return {"measurements": [m.to_json() for m in measurements], "ratios": ratios(measurements)}
+
+
+def _bench_policy(settings: dict[str, Any]) -> dict[str, Any]:
+    from ..bench.policy import load, loading_line, measure, timing_table
+
     suite = make_suite(settings["suite"])
     policy, cost = load(lambda: make_policy(settings["policy"], suite))
     timings = measure(policy, suite, settings["batch_sizes"], settings["calls"], settings["warm_up"])
     console = make_console()
     console.print(timing_table(timings))
     console.print(loading_line(cost), highlight=False)
-    if settings["json"]:
-        rows = [asdict(timing) for timing in timings]
-        report = {"settings": settings, "loading": asdict(cost), "provenance": policy.provenance(), "timings": rows}
-        Path(settings["json"]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    provenance = policy.provenance()
     policy.close()
-    return 0
+    return {"loading": asdict(cost), "provenance": provenance, "timings": [asdict(timing) for timing in timings]}
 
 
-def loading_line(cost: LoadingCost) -> str:
-    """What loading took, in a sentence."""
-    line = f"loaded in {cost.seconds:.1f} s, taking {cost.peak_bytes / 1e6:.0f} MB of memory at most"
-    if not cost.weight_bytes:
-        return line
-    return f"{line}: {cost.peak_bytes / cost.weight_bytes:.2f} x the weights ({cost.weight_bytes / 1e6:.0f} MB)"
+def _bench_results(settings: dict[str, Any]) -> dict[str, Any]:
+    from ..bench.results import cost_table, measure_commands
 
-
-def timing_table(timings: Sequence[BatchTiming]) -> Table:
-    """One row per batch size."""
-    table = Table("batch", "p50 ms", "p95 ms", "observations/s", "actions/s", "peak memory MB", "per observation against the first")
-    for timing in timings:
-        table.add_row(
-            str(timing.batch),
-            f"{timing.p50_ms:.1f}",
-            f"{timing.p95_ms:.1f}",
-            f"{timing.observations_per_second:.2f}",
-            f"{timing.actions_per_second:.2f}",
-            f"{timing.peak_memory_bytes / 1e6:.0f}",
-            f"{timing.observations_per_second / timings[0].observations_per_second:.2f} x",
-        )
-    return table
+    episodes, costs = measure_commands(settings)
+    make_console().print(cost_table(costs, episodes))
+    return {"episodes": episodes, "costs": [asdict(cost) for cost in costs]}

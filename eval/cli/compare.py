@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError
-from .compare import Comparison, Question, compare_sides, compare_with_published
-from .compare_output import print_comparison, write_outputs
-from .compare_sources import load_side, side_of_run
-from .console import make_console
-from .published import PREFIX, find_published, published_scores
-from .results import Run, load_run
-from .tables import Sheet, as_rich
+from ...errors import ConfigError
+from ..compare.comparison import Comparison, Question, compare_sides, compare_with_published
+from ..compare.output import print_comparison, write_outputs
+from ..compare.published import PREFIX, find_published, published_scores
+from ..compare.sources import load_side, side_of_run
+from ..record.console import make_console
+from ..tables.runs import Run, load_run
+from ..tables.success import Sheet, as_rich
 
 EPILOG = """\
 BASELINE and CURRENT are folders of runs. One of the two may instead be

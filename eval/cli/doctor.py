@@ -21,15 +21,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..conf import suite_names
-from ..envs.assets import NotFetchedError, assets_dir, locate, manifest_names
-from ..envs.base import Check
-from ..envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version, package_states
-from ..envs.registry import make_suite
-from ..envs.rendering_probe import check_offscreen_gl, offscreen_backend
-from ..errors import AssetError, DependencyError, VlagymError
-from .config import compose_settings, split_suites
-from .console import make_console
+from ...conf import suite_names
+from ...envs.assets import NotFetchedError, assets_dir, locate, manifest_names
+from ...envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version, package_states
+from ...envs.registry import make_suite
+from ...envs.rendering_probe import check_offscreen_gl, offscreen_backend
+from ...envs.suite import Check
+from ...errors import AssetError, DependencyError, VlagymError
+from ..plan.config import compose_settings, split_suites
+from ..record.console import make_console
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,16 +10,16 @@ from typing import Any
 
 from rich.console import Console
 
-from ..errors import ConfigError
-from .compare import Comparison, Question
-from .compare_output import print_comparison, write_outputs
-from .config import RunConfig, default_run_dir, load_config
-from .console import make_console
-from .gate import run_gate
-from .gate_design import LOOKS
-from .progress import progress_for
-from .results import Run, load_run
-from .store import RunFolder
+from ...errors import ConfigError
+from ..compare.comparison import Comparison, Question
+from ..compare.output import print_comparison, write_outputs
+from ..gate.design import LOOKS
+from ..gate.gate import run_gate
+from ..plan.config import RunConfig, default_run_dir, load_config
+from ..record.console import make_console
+from ..record.progress import progress_for
+from ..tables.folder import RunFolder
+from ..tables.runs import Run, load_run
 
 _HELP = f"""\
 vla-eval gate baseline=RUN [margin=5] [suite=... policy=... and any other setting of a run]

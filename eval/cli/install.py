@@ -18,8 +18,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ..envs.packages import BENCHMARK_PACKAGES, PackageState, benchmark_packages, package_states, require_python
-from ..errors import DependencyError
+from ...envs.packages import (
+    BENCHMARK_PACKAGES,
+    PackageState,
+    benchmark_packages,
+    package_states,
+    require_python,
+)
+from ...errors import DependencyError
 
 DESCRIPTION = """\
 Install what a benchmark needs into the Python environment that runs this command. Packages that are already installed keep their

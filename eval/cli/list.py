@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from ..conf import group_names, suite_members, suite_settings
-from ..envs.registry import BENCHMARKS, make_suite
-from ..policies.registry import POLICIES
-from .console import make_console
+from ...conf import group_names, suite_members, suite_settings
+from ...envs.registry import BENCHMARKS, make_suite
+from ...policies.registry import POLICIES
+from ..record.console import make_console
 
 
 def main(argv: Sequence[str]) -> int:

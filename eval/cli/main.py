@@ -7,26 +7,29 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import VlagymError
+from ...errors import VlagymError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .run import Outcome
+    from ..run.evaluation import Outcome
 
 _COMMANDS = {
-    "assets": ("vlagym.eval.cli_assets", "list, fetch and verify the benchmarks' data"),
-    "bench": ("vlagym.eval.bench", "how fast environments run, a policy (policy=NAME) or comparisons of large runs (results=N)"),
+    "assets": ("vlagym.eval.cli.assets", "list, fetch and verify the benchmarks' data"),
+    "bench": (
+        "vlagym.eval.cli.bench",
+        "how fast environments run, a policy (policy=NAME) or reading large runs (results=N)",
+    ),
     "convert": ("vlagym.policies.rt1.convert", "convert an RT-1 of TensorFlow to safetensors"),
-    "compare": ("vlagym.eval.cli_compare", "is one run worse than another, or than a published score?"),
-    "doctor": ("vlagym.eval.doctor", "check this machine: versions, rendering, assets, known traps"),
-    "gate": ("vlagym.eval.cli_gate", "run only as many episodes as it takes to tell whether a policy got worse"),
-    "install": ("vlagym.eval.cli_install", "install a benchmark's packages without replacing yours"),
-    "list": ("vlagym.eval.cli_list", "list suites, tasks and policies"),
-    "power": ("vlagym.eval.cli_power", "how many episodes it takes to see a drop"),
-    "render": ("vlagym.eval.cli_render", "draw recorded episodes again, at any size, from any camera"),
-    "report": ("vlagym.eval.cli_report", "write an HTML report of runs with their videos"),
-    "table": ("vlagym.eval.cli_table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
+    "compare": ("vlagym.eval.cli.compare", "is one run worse than another, or than a published score?"),
+    "doctor": ("vlagym.eval.cli.doctor", "check this machine: versions, rendering, assets, known traps"),
+    "gate": ("vlagym.eval.cli.gate", "run only as many episodes as it takes to tell whether a policy got worse"),
+    "install": ("vlagym.eval.cli.install", "install a benchmark's packages without replacing yours"),
+    "list": ("vlagym.eval.cli.list", "list suites, tasks and policies"),
+    "power": ("vlagym.eval.cli.power", "how many episodes it takes to see a drop"),
+    "render": ("vlagym.eval.cli.render", "draw recorded episodes again, at any size, from any camera"),
+    "report": ("vlagym.eval.cli.report", "write an HTML report of runs with their videos"),
+    "table": ("vlagym.eval.cli.table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
 }
 
 _HELP = """\
@@ -68,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items()))
             return 0
         if arguments == ["--version"]:
-            from .. import __version__
+            from ... import __version__
 
             print(__version__)
             return 0
@@ -81,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(overrides: Sequence[str]) -> int:
     from pathlib import Path
 
-    from .config import load_config
-    from .console import make_console
-    from .progress import progress_for
-    from .run import evaluate, execution_settings_in, resume
+    from ..plan.config import load_config
+    from ..record.console import make_console
+    from ..record.progress import progress_for
+    from ..run.evaluation import evaluate, execution_settings_in, resume
 
     console = make_console()
     progress = progress_for(console)
@@ -98,7 +101,7 @@ def _run(overrides: Sequence[str]) -> int:
 
 
 def _report(console: Console, outcome: Outcome) -> int:
-    from .tables import as_rich, chain_sheet, group_sheet, success_sheet
+    from ..tables.success import as_rich, chain_sheet, group_sheet, success_sheet
 
     console.print(as_rich(success_sheet(outcome.table)))
     if len(outcome.groups):

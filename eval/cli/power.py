@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .stats import paired_trials_needed, unpaired_episodes_needed
+from ..tables.statistics import paired_trials_needed, unpaired_episodes_needed
 
 
 def main(argv: Sequence[str]) -> int:

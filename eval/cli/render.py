@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError
-from .console import make_console
-from .render import Drawing, Drawn, render_episodes, select_episodes, write_grid
-from .results import load_run
+from ...errors import ConfigError
+from ..record.console import make_console
+from ..report.render import Drawing, Drawn, render_episodes, select_episodes, write_grid
+from ..tables.runs import load_run
 
 GRID_TILES = 25
 

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .compare import Question
-from .console import make_console
-from .report import write_report
-from .results import load_run
+from ..compare.comparison import Question
+from ..record.console import make_console
+from ..report import write_report
+from ..tables.runs import load_run
 
 
 def main(argv: Sequence[str]) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, DependencyError
-from .console import make_console
-from .results import Run, load_run
-from .tables import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
+from ...errors import ConfigError, DependencyError
+from ..record.console import make_console
+from ..tables.runs import Run, load_run
+from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..errors import ConfigError
-from .compare_rows import Difference, Pairs, mean, published_row, sample_row, trial_means, with_adjusted_p_values
-from .compare_sources import Side, SuiteOutcomes
-from .provenance import differences
+from ...errors import ConfigError
+from ..record.provenance import differences
+from ..tables.statistics import Rate, paired_trials_needed, unpaired_episodes_needed
+from ..tables.success import ALL_SUITES, AVERAGE
 from .published import PublishedScore
-from .stats import Rate, paired_trials_needed, unpaired_episodes_needed
-from .tables import ALL_SUITES, AVERAGE
+from .rows import (
+    Difference,
+    Pairs,
+    mean,
+    published_row,
+    sample_row,
+    trial_means,
+    with_adjusted_p_values,
+)
+from .sources import Side, SuiteOutcomes
 
 Verdict = Literal["no regression", "regression", "cannot tell"]
 EXIT_CODES: dict[Verdict, int] = {"no regression": 0, "regression": 1, "cannot tell": 2}

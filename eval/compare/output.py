@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from .compare import Comparison
-from .compare_rows import Difference
-from .tables import AVERAGE, Sheet, as_markdown
+from ..tables.success import AVERAGE, Sheet, as_markdown
+from .comparison import Comparison
+from .rows import Difference
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def write_outputs(comparison: Comparison, files: dict[str, Path | None]) -> None
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Table, notes and verdict on a terminal."""
-    from .tables import as_rich
+    from ..tables.success import as_rich
 
     console.print(as_rich(comparison_sheet(comparison)))
     for note in comparison.notes:

@@ -13,10 +13,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from .._registry import unknown_name
-from ..errors import ConfigError
+from ..._registry import unknown_name
+from ...errors import ConfigError
 
-SCORES_FILE = Path(__file__).parents[1] / "results" / "published" / "scores.json"
+SCORES_FILE = Path(__file__).parents[2] / "results" / "published" / "scores.json"
 PREFIX = "published:"
 
 # Which of a suite's tasks a published number is the average of, as patterns.

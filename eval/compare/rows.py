@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .compare_sources import TaskOutcomes
+from ..tables.statistics import holm, mean_interval, score_test, sign_flip_test
+from ..tables.success import AVERAGE
 from .published import PublishedScore
-from .stats import holm, mean_interval, score_test, sign_flip_test
-from .tables import AVERAGE
+from .sources import TaskOutcomes
 
 
 @dataclass(frozen=True)

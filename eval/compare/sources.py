@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..conf import suite_names
-from ..episode import EpisodeResult
-from ..errors import ConfigError
-from .results import Run, load_run
-from .tables import links_done
+from ...conf import suite_names
+from ...episode import EpisodeResult
+from ...errors import ConfigError
+from ..tables.runs import Run, load_run
+from ..tables.success import links_done
 
 # (trial, seed) -> the share of what an episode asked for that was done: 0 or 1, or links done / links of a chain.
 TaskOutcomes = dict[tuple[int, int], float]

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from ..episode import EpisodeSpec
+from ...episode import EpisodeSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

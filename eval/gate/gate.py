@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from ..envs.base import protocol_sha256
-from ..envs.registry import make_suite
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import ConfigError, RunError
-from .compare import Comparison, Question, compare_sides
-from .compare_sources import side_of_run
-from .config import RunConfig
-from .events import Subscriber
-from .gate_design import LOOKS, Design
-from .plan import EpisodeQueue, RoundsQueue, plan_episodes
-from .provenance import differences
-from .results import Run
-from .run import Outcome, evaluate, resume
-from .store import RunFolder
+from ...envs.registry import make_suite
+from ...envs.suite import protocol_sha256
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import ConfigError, RunError
+from ..compare.comparison import Comparison, Question, compare_sides
+from ..compare.sources import side_of_run
+from ..plan.config import RunConfig
+from ..plan.plan import EpisodeQueue, RoundsQueue, plan_episodes
+from ..record.events import Subscriber
+from ..record.provenance import differences
+from ..run.evaluation import Outcome, evaluate, resume
+from ..tables.folder import RunFolder
+from ..tables.runs import Run
+from .design import LOOKS, Design
 
 
 @dataclass(frozen=True)

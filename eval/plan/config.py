@@ -13,11 +13,11 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .._registry import did_you_mean, unknown_name
-from ..conf import CONF_DIR, group_names, suite_members
-from ..envs.registry import BENCHMARKS
-from ..errors import ConfigError
-from ..policies.registry import POLICIES
+from ..._registry import did_you_mean, unknown_name
+from ...conf import CONF_DIR, group_names, suite_members
+from ...envs.registry import BENCHMARKS
+from ...errors import ConfigError
+from ...policies.registry import POLICIES
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
 # What may differ between two sessions of one run: none of it can change a result.

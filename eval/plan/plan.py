@@ -6,10 +6,11 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
-from .._registry import unknown_name
-from ..envs.base import Suite, Task
-from ..episode import EpisodeSpec
-from ..errors import ConfigError
+from ..._registry import unknown_name
+from ...envs.spec import Task
+from ...envs.suite import Suite
+from ...episode import EpisodeSpec
+from ...errors import ConfigError
 
 
 def plan_episodes(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..episode import SubtaskResult
+from ...episode import SubtaskResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..episode import EpisodeResult, EpisodeSpec
+from ...episode import EpisodeResult, EpisodeSpec
 
 
 class Subscriber:

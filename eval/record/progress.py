@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..episode import EpisodeResult, EpisodeSpec
+from ...episode import EpisodeResult, EpisodeSpec
 from .events import Subscriber
 
 _MOST_ROWS = 30

@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..envs.base import Suite, protocol_sha256
-from ..episode import EpisodeSpec
-from .config import Leg
+from ... import __version__
+from ...envs.suite import Suite, protocol_sha256
+from ...episode import EpisodeSpec
+from ..plan.config import Leg
 
 _PACKAGES = (
     "gymnasium",
@@ -74,12 +74,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What two records differ in, as ``key: old -> new; ...``; empty if in nothing."""
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return "; ".join(f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
-
-
-def merged_notices(header: dict[str, Any]) -> list[str]:
-    """The sentences every output of the run must carry, each once."""
-    legs: Sequence[dict[str, Any]] = header["legs"]
-    return list(dict.fromkeys(notice for leg in legs for notice in leg["notices"]))
 
 
 def _package_version(name: str) -> str | None:

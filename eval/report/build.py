@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, DependencyError, RunError, VlagymError
-from ..compare import Comparison, Question, compare_sides
-from ..compare_output import comparison_sheet
-from ..compare_sources import Side, side_of_run
-from ..results import Run
-from ..tables import chain_sheet, links_done, success_sheet
+from ..compare.comparison import Comparison, Question, compare_sides
+from ..compare.output import comparison_sheet
+from ..compare.sources import Side, side_of_run
+from ..tables.runs import Run
+from ..tables.success import chain_sheet, links_done, success_sheet
 from . import charts
 
 VideoChoice = Literal["link", "copy", "none"]

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..compare import Comparison
-from ..results import Run
-from ..tables import AVERAGE
+from ..compare.comparison import Comparison
+from ..tables.runs import Run
+from ..tables.success import AVERAGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..envs.base import Suite, VlaEnv, protocol_sha256
-from ..envs.registry import make_suite
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import ConfigError, EnvError, RunError, VlagymError
-from ..trajectory import load_trajectory
-from .caption import known_at, with_caption
-from .config import Leg
-from .provenance import differences
-from .results import Run
-from .rollout import episode_file_name
-from .video import VideoWriter, side_by_side
-from .workers import default_worker_count
+from ...envs.env import VlaEnv
+from ...envs.registry import make_suite
+from ...envs.suite import Suite, protocol_sha256
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import ConfigError, EnvError, RunError, VlagymError
+from ...trajectory import load_trajectory
+from ..plan.config import Leg
+from ..record.caption import known_at, with_caption
+from ..record.provenance import differences
+from ..record.video import VideoWriter, side_by_side
+from ..run.rollout import episode_file_name
+from ..run.workers import default_worker_count
+from ..tables.runs import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

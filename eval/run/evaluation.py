@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.base import Suite
-from ..envs.registry import make_suite
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import ConfigError, RunError
-from ..policies.base import Policy
-from ..policies.registry import make_policy
-from .config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
-from .events import Subscriber
-from .plan import EpisodeQueue, plan_episodes, plan_sha256
-from .provenance import differences, environment, leg_header, merged_notices
+from ...envs.registry import make_suite
+from ...envs.suite import Suite
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import ConfigError, RunError
+from ...policies.base import Policy
+from ...policies.registry import make_policy
+from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
+from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
+from ..record.events import Subscriber
+from ..record.provenance import differences, environment, leg_header
+from ..record.store import Store
+from ..record.trackers import TrackedRun, Tracking, load_trackers
+from ..tables.folder import RunFolder
+from ..tables.runs import merged_notices
+from ..tables.success import chain_table, group_table, success_table, write_summary
 from .rollout import RecordSettings
 from .runner import Runner
-from .store import RunFolder, Store
-from .tables import chain_table, group_table, success_table, write_summary
-from .trackers import TrackedRun, Tracking, load_trackers
 from .workers import default_worker_count, worker_settings
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ class Outcome:
 
     Attributes:
         folder: The run's folder.
-        table: `vlagym.eval.tables.success_table` of all results so far.
-        chains: `vlagym.eval.tables.chain_table` of them; empty where no episode is a chain.
-        groups: `vlagym.eval.tables.group_table` of them; empty where no suite has groups of tasks.
+        table: `vlagym.eval.tables.success.success_table` of all results so far.
+        chains: `vlagym.eval.tables.success.chain_table` of them; empty where no episode is a chain.
+        groups: `vlagym.eval.tables.success.group_table` of them; empty where no suite has groups of tasks.
         notices: Sentences every output must carry.
         complete: Whether every planned episode has a result that is not an error.
         interrupted: Whether it was stopped by Ctrl-C or SIGTERM.

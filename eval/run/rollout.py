@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..envs.base import ChunkResult, Observation, VlaEnv
-from ..episode import EpisodeResult, EpisodeSpec, SubtaskResult
-from ..errors import RunError
-from ..trajectory import save_trajectory
-from .caption import known_at, with_caption
-from .video import VideoWriter, side_by_side
+from ...envs.env import ChunkResult, VlaEnv
+from ...envs.spec import Observation
+from ...episode import EpisodeResult, EpisodeSpec, SubtaskResult
+from ...errors import RunError
+from ...trajectory import save_trajectory
+from ..record.caption import known_at, with_caption
+from ..record.video import VideoWriter, side_by_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,13 +10,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..envs.base import Suite
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import RunError
-from ..policies.base import Policy, PolicyObservation, checked_chunks
-from .events import Subscriber
-from .plan import EpisodeQueue
-from .workers import Actions, Begin, Ended, Failed, Lost, Message, Observed, Ready, Worker, WorkerPool, WorkerSettings
+from ...envs.suite import Suite
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import RunError
+from ...policies.base import Policy, PolicyObservation, checked_chunks
+from ..plan.plan import EpisodeQueue
+from ..record.events import Subscriber
+from .workers import (
+    Actions,
+    Begin,
+    Ended,
+    Failed,
+    Lost,
+    Message,
+    Observed,
+    Ready,
+    Worker,
+    WorkerPool,
+    WorkerSettings,
+)
 
 # Errors about this machine rather than about one episode: no other episode would fare better.
 _MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError")

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from ..envs.base import Observation, Suite
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import VlagymError
+from ...envs.spec import Observation
+from ...envs.suite import Suite
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import VlagymError
 from .rollout import RecordSettings, Rollout, TrajectoryRecorder, VideoRecorder
 
 if TYPE_CHECKING:

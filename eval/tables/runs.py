@@ -5,19 +5,19 @@ A run can be read anywhere: neither the benchmark's package nor its assets are n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..episode import EpisodeResult, EpisodeSpec
-from ..errors import RunError
-from .config import RunConfig
-from .plan import plan_sha256
-from .provenance import merged_notices
-from .stats import IntervalMethod
-from .store import RunFolder
-from .tables import chain_table, group_table, links_done, success_table
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import RunError
+from ..plan.config import RunConfig
+from ..plan.plan import plan_sha256
+from .folder import RunFolder
+from .statistics import IntervalMethod
+from .success import chain_table, group_table, links_done, success_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ class Run:
         return {leg["suite"]: max(task["chain"] for task in leg["tasks"]) for leg in self.header["legs"]}
 
     def table(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
-        """The success table (see `vlagym.eval.tables.success_table`)."""
+        """The success table (see `vlagym.eval.tables.success.success_table`)."""
         return success_table(self.results, self.plan, confidence, interval)
 
     @property
@@ -86,11 +86,11 @@ class Run:
         return {(leg["suite"], task["name"]): task.get("group", "") for leg in self.header["legs"] for task in leg["tasks"]}
 
     def groups(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
-        """Means over groups of tasks (see `vlagym.eval.tables.group_table`); empty where no suite has groups."""
+        """Means over groups of tasks (see `vlagym.eval.tables.success.group_table`); empty where no suite has groups."""
         return group_table(self.results, self.plan, self.group_of_task, confidence, interval)
 
     def chains(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
-        """How far chains got (see `vlagym.eval.tables.chain_table`); empty where no episode is one."""
+        """How far chains got (see `vlagym.eval.tables.success.chain_table`); empty where no episode is one."""
         return chain_table(self.results, self.chain_lengths, confidence, interval)
 
     def episodes(self) -> pd.DataFrame:
@@ -105,6 +105,12 @@ class Run:
             files = {"video": execution.get("video"), "trajectory": execution.get("trajectory")}
             rows.append({**record, "subtasks": len(result.subtasks), "links_done": links_done(result), "seconds": seconds, **files})
         return pd.DataFrame(rows)
+
+
+def merged_notices(header: dict[str, Any]) -> list[str]:
+    """The sentences every output of the run must carry, each once."""
+    legs: Sequence[dict[str, Any]] = header["legs"]
+    return list(dict.fromkeys(notice for leg in legs for notice in leg["notices"]))
 
 
 def _gate_notices(name: str, header: dict[str, Any]) -> list[str]:
@@ -139,7 +145,7 @@ def load_run(path: str | Path) -> Run:
 
 
 def _plan(header: dict[str, Any], config: RunConfig) -> tuple[EpisodeSpec, ...]:
-    """The planned episodes in the order of `vlagym.eval.plan.plan_episodes`."""
+    """The planned episodes in the order of `vlagym.eval.plan.plan.plan_episodes`."""
     return tuple(
         EpisodeSpec(leg["suite"], task["name"], trial, seed)
         for leg in header["legs"]

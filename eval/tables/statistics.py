@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from scipy.signal import convolve
 from scipy.stats import beta, binom, binomtest, norm
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

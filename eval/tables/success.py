@@ -1,7 +1,8 @@
 """Success tables: per task and per suite, every rate with its interval, errors apart from failures; chains by how far they got.
 
 A trial is one observation, whatever the number of seeds it was run with, and a suite's average is the mean over its tasks, with the
-tasks as strata (see `vlagym.eval.stats`). Every table is a pandas DataFrame and can be shown as text, Markdown or LaTeX.
+tasks as strata (see `vlagym.eval.tables.statistics`). Every table is a pandas DataFrame that can be
+shown as text, Markdown or LaTeX.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..episode import EpisodeResult, EpisodeSpec
-from .stats import IntervalMethod, Rate, mean_exact, mean_interval
+from ...episode import EpisodeResult, EpisodeSpec
+from .statistics import IntervalMethod, Rate, mean_exact, mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
-from ._pipeline import Pipeline
-from .base import Policy
+from ...errors import ConfigError
+from ..base import Policy
+from .pipeline import Pipeline
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ class NetworkPolicy(Policy):
         self._pipeline.release(episode_ids)
 
     def provenance(self) -> dict[str, Any]:
-        from ._packing import describe_weights
+        from .packing import describe_weights
 
         return {**describe_weights(self._module), "recipe": self._pipeline.provenance()}
 

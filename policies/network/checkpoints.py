@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
-from ._packages import require
+from ...errors import ConfigError
+from .packages import require
 
 # What is fetched: settings, tokenizer and weights, never code.
 _WANTED = ["*.json", "*.safetensors", "*_checkpoint.pt"]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import PolicyError
+from ...errors import PolicyError
 
 
 def read_json(file: Path) -> dict[str, Any]:

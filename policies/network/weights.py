@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..errors import PolicyError
-from ._json import read_json
-from ._packing import pack, packed_names
+from ...errors import PolicyError
+from .json_files import read_json
+from .packing import pack, packed_names
 
 # A mapped file's pages count as this process's memory for as long as the mapping lives, so it is renewed after this many bytes.
 _MAPPED_BYTES = 16 * 1024**2

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._registry import unknown_name
 from ...errors import ConfigError, PolicyError
-from .._json import read_json
+from ..network.json_files import read_json
 from .statistics import Statistics
 
 IMAGE_SIZE = 224

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .._packing import can_pack, expect_packed
-from .._weights import WeightSource, fill
+from ..network.packing import can_pack, expect_packed
+from ..network.weights import WeightSource, fill
 from .config import ModelConfig
 from .model import AttentionKind, OpenVla
 from .vision import unused_weights

@@ -19,8 +19,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from ...errors import ConfigError
-from .._packing import can_pack, expect_packed
-from .._weights import SafetensorsFolder, StateDict, WeightSource, fill, load_pt
+from ..network.packing import can_pack, expect_packed
+from ..network.weights import SafetensorsFolder, StateDict, WeightSource, fill, load_pt
 from .config import ModelConfig
 from .loading import build
 from .model import AttentionKind, OpenVla, hiding_mask

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...errors import ConfigError
-from .._checkpoints import Checkpoint, find_checkpoint
-from .._packages import require
 from ..base import PolicyObservation
+from ..network.checkpoints import Checkpoint, find_checkpoint
+from ..network.packages import require
 from .config import ModelConfig, read_config
 from .platforms import OftConfig
 from .statistics import OFT_EPSILON, Scale
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from .._weights import WeightSource
+    from ..network.weights import WeightSource
     from .oft import OftSources
 
 EXTRA = "openvla"
@@ -62,7 +62,7 @@ class Opened:
 
     def __init__(self, loading: Loading, action_size: int) -> None:
         require(_PACKAGES, EXTRA)
-        from .._devices import choose_device, choose_dtype
+        from ..network.devices import choose_device, choose_dtype
 
         self.loading = loading
         self.device: torch.device = choose_device(loading.device)
@@ -94,7 +94,7 @@ class Opened:
 
     def weights(self, module: nn.Module) -> WeightSource:
         """Where the weights of an OpenVLA come from."""
-        from .._weights import SafetensorsFolder
+        from ..network.weights import SafetensorsFolder
 
         return self.random_source(module) if self.checkpoint is None else SafetensorsFolder(self.checkpoint.folder)
 
@@ -109,7 +109,7 @@ class Opened:
 
     def random_source(self, module: nn.Module) -> WeightSource:
         """Weights for a module of a network with random weights."""
-        from .._weights import RandomSource
+        from ..network.weights import RandomSource
 
         return RandomSource(module, self.device, self.dtype, self.loading.checkpoint)
 
@@ -123,7 +123,7 @@ class Opened:
 
     def provenance(self) -> dict[str, Any]:
         """What the network's numbers depend on, as plain JSON values."""
-        from .._devices import device_name
+        from ..network.devices import device_name
 
         found = self.checkpoint
         return {

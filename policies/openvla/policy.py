@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ...envs.base import Suite
+from ...envs.suite import Suite
 from ...errors import ConfigError
-from .._adapter import NetworkPolicy
-from .._pipeline import Pipeline, Recipe, no_recipe
 from ..base import Chunk, PolicyObservation, episode_generator
+from ..network.adapter import NetworkPolicy
+from ..network.pipeline import Pipeline, Recipe, no_recipe
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform
 from .statistics import OFT_EPSILON, Scale

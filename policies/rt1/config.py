@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import PolicyError
-from .._json import read_json
+from ..network.json_files import read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, PolicyError
-from .._packages import require
+from ..network.packages import require
 from .config import Rt1Config
 from .policy_specs import FILE_NAME, read_action_parts
 from .tf_checkpoint import TensorBundle
@@ -61,7 +61,7 @@ def convert(source: Path, out: Path, encoder_width: float = 1.2, encoder_depth: 
         PolicyError: A damaged file, or weights that are missing, left over or of another shape (all are named).
     """
     require(("torch", "safetensors"), "rt1")
-    from .._weights import check_shapes
+    from ..network.weights import check_shapes
     from .naming import official_variables
 
     if out.exists():

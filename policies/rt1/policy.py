@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...envs.base import Suite
+from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
-from .._adapter import NetworkPolicy
-from .._checkpoints import Checkpoint, find_checkpoint
-from .._packages import require
-from .._pipeline import Pipeline, Recipe
 from ..base import Chunk, PolicyObservation
+from ..network.adapter import NetworkPolicy
+from ..network.checkpoints import Checkpoint, find_checkpoint
+from ..network.packages import require
+from ..network.pipeline import Pipeline, Recipe
 from .config import Rt1Config
 from .instructions import make_encoder
 
@@ -155,7 +155,7 @@ def make_rt1(
             f"{suite.action_spec.size}."
         )
     require(_PACKAGES, EXTRA)
-    from .._devices import choose_device, choose_dtype, device_name
+    from ..network.devices import choose_device, choose_dtype, device_name
 
     where = choose_device(device)
     kind = choose_dtype(dtype, where)
@@ -187,7 +187,7 @@ def random_embedding(instruction: str) -> NDArray[np.float32]:
 def _load(found: Checkpoint | None, device: torch.device, dtype: torch.dtype) -> Rt1:
     import torch
 
-    from .._weights import RandomSource, SafetensorsFolder, fill
+    from ..network.weights import RandomSource, SafetensorsFolder, fill
     from .network import Rt1
 
     config = Rt1Config() if found is None else Rt1Config.read(found.folder / "config.json")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..._registry import import_target
-from ...envs.base import Suite
+from ...envs.suite import Suite
 from ...errors import ConfigError
 from ..base import Chunk, Policy, PolicyObservation
 

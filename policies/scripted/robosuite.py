@@ -1,4 +1,4 @@
-"""The experts of suite ``robosuite``: one script per task, in terms of the facts that `vlagym.envs.robosuite.suite` names."""
+"""The experts of suite ``robosuite``: one script per task, in terms of the facts that `vlagym.envs.robosuite.settings` names."""
 
 from __future__ import annotations
 

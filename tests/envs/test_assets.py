@@ -25,7 +25,7 @@ from vlagym.envs.assets import make_manifest
 from vlagym.envs.assets import manifest as manifest_module
 from vlagym.envs.assets.manifest import Digest, load_manifest, manifest_names, read_manifest
 from vlagym.errors import AssetError, ConfigError, VlagymError
-from vlagym.eval.cli_assets import main as cli
+from vlagym.eval.cli.assets import main as cli
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOP = f"Toy-{COMMIT}"

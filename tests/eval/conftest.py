@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from vlagym.eval.config import load_config
-from vlagym.eval.run import Outcome, evaluate
-from vlagym.eval.store import RunFolder
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.run.evaluation import Outcome, evaluate
+from vlagym.eval.tables.folder import RunFolder
 
 
 @pytest.fixture

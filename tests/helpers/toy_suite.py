@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vlagym.envs.base import ActionSpec, Check, StateField, StateSpec, StepOutcome, Suite, Task, VlaEnv
+from vlagym.envs.env import StepOutcome, VlaEnv
+from vlagym.envs.spec import ActionSpec, StateField, StateSpec, Task
+from vlagym.envs.suite import Check, Suite
 from vlagym.episode import SubtaskResult
 from vlagym.policies.base import Policy, PolicyObservation
 

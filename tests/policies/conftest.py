@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlagym.envs.base import ActionSpec, StateField, StateSpec, Suite, Task, VlaEnv
-from vlagym.envs.libero.suite import ACTION_SPEC, STATE_SPEC
+from vlagym.envs.env import VlaEnv
+from vlagym.envs.robosuite.specs import ACTION_SPEC, STATE_SPEC
+from vlagym.envs.spec import ActionSpec, StateField, StateSpec, Task
+from vlagym.envs.suite import Suite
 from vlagym.episode import EpisodeSpec
 from vlagym.policies.base import PolicyObservation
 

@@ -10,9 +10,9 @@ import pytest
 from needs import need_suite
 
 from vlagym.episode import EpisodeResult
-from vlagym.eval.config import load_config
-from vlagym.eval.run import evaluate
-from vlagym.eval.store import RunFolder
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.run.evaluation import evaluate
+from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory
 
 pytestmark = pytest.mark.slow

@@ -60,7 +60,7 @@ class Tracker(ABC):
 
         Args:
             episodes: How many are done.
-            table: The success table (see `vlagym.eval.tables.success_table`).
+            table: The success table (see `vlagym.eval.tables.success.success_table`).
             figures: Averages over tasks and lengths of chains, each with its interval (``.../low``, ``.../high``).
             interrupted: Whether the run was stopped before its plan was done.
         """

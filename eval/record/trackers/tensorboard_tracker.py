@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DependencyError
-from ..tables import as_markdown, success_sheet
+from ....errors import DependencyError
+from ...tables.success import as_markdown, success_sheet
 from .base import TrackedRun, Tracker
 
 if TYPE_CHECKING:

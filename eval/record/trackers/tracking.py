@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ..._registry import Registry
-from ...episode import EpisodeResult, EpisodeSpec
-from ...errors import RunError
+from ...._registry import Registry
+from ....episode import EpisodeResult, EpisodeSpec
+from ....errors import RunError
+from ...tables.success import AVERAGE, AVERAGE_LENGTH, chain_table, links_done, success_table
 from ..events import Subscriber
-from ..tables import AVERAGE, AVERAGE_LENGTH, chain_table, links_done, success_table
 from .base import TrackedRun, Tracker
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 TRACKERS: Registry[type[Tracker]] = Registry(
     "tracker",
     {
-        "tensorboard": "vlagym.eval.trackers.tensorboard_tracker:TensorBoardTracker",
-        "wandb": "vlagym.eval.trackers.wandb_tracker:WandbTracker",
+        "tensorboard": "vlagym.eval.record.trackers.tensorboard_tracker:TensorBoardTracker",
+        "wandb": "vlagym.eval.record.trackers.wandb_tracker:WandbTracker",
     },
     "vlagym.trackers",
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DependencyError
+from ....errors import DependencyError
 from .base import TrackedRun, Tracker
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from vlagym.envs.base import StageClock
+from vlagym.envs.env import StageClock
 from vlagym.envs.robosuite._upstream import choose_gl_platform, import_robosuite, numpy_random
 from vlagym.envs.robosuite.engine import Engine, Proprioception, _SamplingTimer
 from vlagym.errors import DependencyError, EnvError

@@ -12,7 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from vlagym.conf import suite_settings
 from vlagym.envs import check_suite, make_suite
 from vlagym.envs.robosuite.env import MODELS_KEPT, _generator
-from vlagym.envs.robosuite.suite import TASKS, RobosuiteSuite
+from vlagym.envs.robosuite.settings import TASKS
+from vlagym.envs.robosuite.suite import RobosuiteSuite
 from vlagym.errors import ConfigError, EnvError
 
 TASK_NAMES = [task.name for task in TASKS]

@@ -6,9 +6,9 @@ from simpler_recordings import load_recording, official_trial, success_names
 
 from vlagym.conf import suite_settings
 from vlagym.envs.registry import make_suite
-from vlagym.eval.config import load_config
-from vlagym.eval.run import evaluate
-from vlagym.eval.store import RunFolder
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.run.evaluation import evaluate
+from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory, save_trajectory
 
 

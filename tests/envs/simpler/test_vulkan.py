@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from vlagym.envs.simpler import suite as suite_module
-from vlagym.envs.simpler.suite import check_python, traces_rays
+from vlagym.envs.simpler.settings import traces_rays
+from vlagym.envs.simpler.suite import check_python
 from vlagym.envs.simpler.vulkan import NVIDIA, VulkanDevice, choose_device, probe_vulkan
 from vlagym.errors import AssetError, DependencyError
 

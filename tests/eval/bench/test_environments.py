@@ -9,7 +9,7 @@ import pytest
 from toy_suite import ToySuite
 
 from vlagym.errors import ConfigError, EnvError
-from vlagym.eval.bench import STAGES, main, measure
+from vlagym.eval.bench.environments import STAGES, main, measure
 
 SETTINGS = {
     "task": 0,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from vlagym.errors import ConfigError, PolicyError
-from vlagym.eval.cli import main
+from vlagym.eval.bench.policy import measure
+from vlagym.eval.cli.main import main
 from vlagym.policies.base import Chunk, Policy, PolicyObservation
-from vlagym.policies.bench import measure
 
 from .conftest import ShapesOnly
 

@@ -9,7 +9,8 @@ import pytest
 
 import vlagym
 from vlagym.errors import ConfigError, RunError
-from vlagym.eval import bench_results, cli
+from vlagym.eval.bench import results as bench_results
+from vlagym.eval.cli import main as cli
 
 
 def test_every_command_is_measured_on_runs_of_that_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from vlagym.envs import packages, rendering_probe
-from vlagym.envs.base import Check
+from vlagym.envs.suite import Check
 from vlagym.errors import ConfigError, DependencyError
-from vlagym.eval import doctor
-from vlagym.eval.cli import main as cli
+from vlagym.eval.cli import doctor
+from vlagym.eval.cli.main import main as cli
 
 THIRD_PARTY_SUITES = """
 import os, signal
 from toy_suite import ToySuite
-from vlagym.envs.base import Check
+from vlagym.envs.env import Check
 from vlagym.errors import DependencyError
 
 

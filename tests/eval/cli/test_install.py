@@ -15,7 +15,7 @@ import pytest
 from vlagym.envs import packages
 from vlagym.envs.packages import BENCHMARK_PACKAGES, BenchmarkPackages, own_requirements, package_states
 from vlagym.errors import ConfigError, DependencyError
-from vlagym.eval import cli_install
+from vlagym.eval.cli import install as cli_install
 
 
 def test_what_is_declared_for_libero_is_what_it_needs():
@@ -88,7 +88,7 @@ from vlagym.envs.packages import BENCHMARK_PACKAGES, BenchmarkPackages
 packages.requires = lambda name: ['toy-plain>=1; extra == "toy"', 'toy-greedy>=1; extra == "greedy"']
 BENCHMARK_PACKAGES["toy"] = BenchmarkPackages("toy", ("toy-alone==2.0",))
 BENCHMARK_PACKAGES["greedy"] = BenchmarkPackages("greedy")
-from vlagym.eval.cli import main
+from vlagym.eval.cli.main import main
 sys.exit(main(["install", *sys.argv[1:]]))
 """
 

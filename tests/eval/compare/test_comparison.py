@@ -17,14 +17,14 @@ from vlagym.conf import suite_settings
 from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeSpec
 from vlagym.errors import ConfigError, RunError
-from vlagym.eval import cli
-from vlagym.eval.cli_compare import compare
-from vlagym.eval.compare import EXIT_CODES, Comparison, Question, compare_sides
-from vlagym.eval.compare_sources import Side, SuiteOutcomes
-from vlagym.eval.published import find_published, published_scores
-from vlagym.eval.run import Outcome
-from vlagym.eval.stats import mean_interval
-from vlagym.eval.synthetic import write_run
+from vlagym.eval.bench.synthetic import write_run
+from vlagym.eval.cli import main as cli
+from vlagym.eval.cli.compare import compare
+from vlagym.eval.compare.comparison import EXIT_CODES, Comparison, Question, compare_sides
+from vlagym.eval.compare.published import find_published, published_scores
+from vlagym.eval.compare.sources import Side, SuiteOutcomes
+from vlagym.eval.run.evaluation import Outcome
+from vlagym.eval.tables.statistics import mean_interval
 from vlagym.policies.base import episode_generator
 
 Run = Callable[..., Outcome]

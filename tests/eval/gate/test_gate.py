@@ -19,17 +19,17 @@ from toy_suite import ToySuite
 import vlagym
 from vlagym.episode import EpisodeResult, EpisodeSpec
 from vlagym.errors import ConfigError
-from vlagym.eval import cli_gate
-from vlagym.eval.compare import Question, Verdict, judge
-from vlagym.eval.config import load_config
-from vlagym.eval.events import Subscriber
-from vlagym.eval.gate import run_gate
-from vlagym.eval.gate_design import Design, critical_values, spent_alpha
-from vlagym.eval.plan import RoundsQueue, plan_episodes
-from vlagym.eval.run import Outcome
-from vlagym.eval.stats import mean_interval
-from vlagym.eval.store import RunFolder
-from vlagym.eval.synthetic import write_run
+from vlagym.eval.bench.synthetic import write_run
+from vlagym.eval.cli import gate as cli_gate
+from vlagym.eval.compare.comparison import Question, Verdict, judge
+from vlagym.eval.gate.design import Design, critical_values, spent_alpha
+from vlagym.eval.gate.gate import run_gate
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.plan.plan import RoundsQueue, plan_episodes
+from vlagym.eval.record.events import Subscriber
+from vlagym.eval.run.evaluation import Outcome
+from vlagym.eval.tables.folder import RunFolder
+from vlagym.eval.tables.statistics import mean_interval
 
 Run = Callable[..., Outcome]
 FIFTHS = [0.2, 0.4, 0.6, 0.8, 1.0]
@@ -208,8 +208,8 @@ def test_a_gate_that_was_interrupted_is_finished(run_toy: Run, tmp_path: Path) -
         f"run_dir={tmp_path / 'gate'}",
         "workers=1",
     ]
-    code = "import sys; from vlagym.eval.cli import main; sys.exit(main())"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
+    code = "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
     with subprocess.Popen(
         [sys.executable, "-uc", code, "gate", *settings], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:

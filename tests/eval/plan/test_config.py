@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vlagym.errors import ConfigError
-from vlagym.eval.config import RunConfig, load_config
+from vlagym.eval.plan.config import RunConfig, load_config
 
 
 def test_the_default_is_the_embedded_suite_with_the_scripted_expert() -> None:

@@ -5,7 +5,7 @@ from toy_suite import ToySuite
 
 from vlagym.episode import EpisodeSpec
 from vlagym.errors import ConfigError
-from vlagym.eval.plan import EpisodeQueue, plan_episodes
+from vlagym.eval.plan.plan import EpisodeQueue, plan_episodes
 
 
 def test_every_trial_is_planned_once_per_seed() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlagym import SubtaskResult
-from vlagym.eval.caption import known_at, with_caption
+from vlagym.eval.record.caption import known_at, with_caption
 
 CHAIN = (
     SubtaskResult("open_drawer", "pull the drawer", True, 3, 3),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from vlagym import EpisodeResult, EpisodeSpec
-from vlagym.eval.progress import LiveProgress, PlainProgress, progress_for
+from vlagym.eval.record.progress import LiveProgress, PlainProgress, progress_for
 
 PLAN = [EpisodeSpec("toy", task, trial) for task in ("push_right", "push_far") for trial in range(2)]
 DONE = EpisodeResult(PLAN[0], "push", True, True, True, 12, 12, "success", "a", "b")

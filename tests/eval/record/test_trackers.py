@@ -14,11 +14,11 @@ import pytest
 
 import vlagym
 from vlagym.errors import ConfigError, DependencyError, RunError
-from vlagym.eval.config import load_config
-from vlagym.eval.run import Outcome, resume
-from vlagym.eval.store import RunFolder
-from vlagym.eval.trackers import TRACKERS, TrackedRun, Tracker
-from vlagym.eval.trackers.tracking import FAILURES_PER_TASK
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.record.trackers import TRACKERS, TrackedRun, Tracker
+from vlagym.eval.record.trackers.tracking import FAILURES_PER_TASK
+from vlagym.eval.run.evaluation import Outcome, resume
+from vlagym.eval.tables.folder import RunFolder
 
 Run = Callable[..., Outcome]
 AVERAGE_SO_FAR = "success/toy/average"

@@ -15,12 +15,12 @@ import pytest
 
 import vlagym
 from vlagym.errors import ConfigError, DependencyError
-from vlagym.eval import cli
-from vlagym.eval.compare import Question
-from vlagym.eval.config import load_config
+from vlagym.eval.bench.synthetic import write_run
+from vlagym.eval.cli import main as cli
+from vlagym.eval.compare.comparison import Question
+from vlagym.eval.plan.config import load_config
 from vlagym.eval.report import write_report
-from vlagym.eval.run import Outcome, evaluate
-from vlagym.eval.synthetic import write_run
+from vlagym.eval.run.evaluation import Outcome, evaluate
 
 Run = Callable[..., Outcome]
 ASK = Question(allow_incomplete=True, allow_different_protocols=True)

@@ -15,10 +15,10 @@ from needs import need_suite
 import vlagym
 from vlagym.episode import EpisodeResult
 from vlagym.errors import ConfigError, RunError
-from vlagym.eval import cli
-from vlagym.eval.config import load_config
-from vlagym.eval.render import Drawing, render_episodes, select_episodes
-from vlagym.eval.run import Outcome, evaluate
+from vlagym.eval.cli import main as cli
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.report.render import Drawing, render_episodes, select_episodes
+from vlagym.eval.run.evaluation import Outcome, evaluate
 
 Run = Callable[..., Outcome]
 
@@ -161,6 +161,6 @@ def test_a_size_that_is_none_is_refused(failures: Path, size: str) -> None:
 
 def cli_render(run: Path, *options: str) -> int:
     """The command without the part of `vla-eval` that turns errors into messages."""
-    from vlagym.eval.cli_render import main
+    from vlagym.eval.cli.render import main
 
     return main([str(run), "--workers", "1", *options])

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from toy_suite import ToySuite
 
-from vlagym.envs.base import protocol_sha256
+from vlagym.envs.suite import protocol_sha256
 from vlagym.errors import ConfigError, PolicyError, RunError
-from vlagym.eval.config import load_config
-from vlagym.eval.run import Outcome, evaluate, execution_settings_in, resume
-from vlagym.eval.store import RunFolder
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.run.evaluation import Outcome, evaluate, execution_settings_in, resume
+from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory
 
 Run = Callable[..., Outcome]
@@ -229,7 +229,7 @@ def test_an_unknown_camera_is_refused_before_a_folder_is_made(tmp_path: Path) ->
 
 
 def _vla_eval() -> list[str]:
-    return [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; sys.exit(main())"]
+    return [sys.executable, "-c", "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"]
 
 
 def _command(run: Path, *overrides: str) -> list[str]:
@@ -240,7 +240,7 @@ def _command(run: Path, *overrides: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
 
 
 def _wait_for_results(run: Path, count: int) -> None:

@@ -18,12 +18,12 @@ import pytest
 from needs import need_suite
 
 from vlagym.episode import EpisodeSpec
-from vlagym.eval import run as run_module
-from vlagym.eval.config import load_config
-from vlagym.eval.events import Subscriber
-from vlagym.eval.plan import plan_episodes
-from vlagym.eval.run import evaluate
-from vlagym.eval.store import RunFolder
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.plan.plan import plan_episodes
+from vlagym.eval.record.events import Subscriber
+from vlagym.eval.run import evaluation as run_module
+from vlagym.eval.run.evaluation import evaluate
+from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory
 
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -93,7 +93,7 @@ def test_two_killed_workers(alone: Path, tmp_path: Path, records: Records) -> No
 
 
 def test_the_main_process_killed_and_the_run_resumed(alone: Path, tmp_path: Path, records: Records) -> None:
-    vla_eval = [sys.executable, "-m", "vlagym.eval.cli"]
+    vla_eval = [sys.executable, "-m", "vlagym.eval.cli.main"]
     folder = tmp_path / "run"
     process = subprocess.Popen([*vla_eval, *SETTINGS, *CHEAP, f"run_dir={folder}"], stdout=subprocess.DEVNULL)
     _wait_for_results(folder, 5)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlagym.eval.run import Outcome
+from vlagym.eval.run.evaluation import Outcome
 
 
 def test_the_episode_ends_after_the_chunk(

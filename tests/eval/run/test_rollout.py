@@ -8,7 +8,7 @@ import numpy as np
 from toy_suite import ToySuite
 
 from vlagym.episode import EpisodeSpec
-from vlagym.eval.rollout import RecordSettings, Rollout, TrajectoryRecorder
+from vlagym.eval.run.rollout import RecordSettings, Rollout, TrajectoryRecorder
 from vlagym.trajectory import load_trajectory
 
 

@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint, proportions_ztest, 
 from statsmodels.stats.proportion import test_proportions_2indep as compare_two
 
 from vlagym.errors import ConfigError
-from vlagym.eval.stats import (
+from vlagym.eval.tables.statistics import (
     holm,
     mean_exact,
     mean_interval,

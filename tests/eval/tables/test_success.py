@@ -14,12 +14,12 @@ from statsmodels.stats.proportion import proportion_confint
 
 import vlagym
 from vlagym.errors import ConfigError, RunError
-from vlagym.eval import cli_table
-from vlagym.eval.cli import main
-from vlagym.eval.run import Outcome
-from vlagym.eval.stats import success_rate
-from vlagym.eval.synthetic import write_run
-from vlagym.eval.tables import AVERAGE, AVERAGE_LENGTH, group_table, to_markdown
+from vlagym.eval.bench.synthetic import write_run
+from vlagym.eval.cli import table as cli_table
+from vlagym.eval.cli.main import main
+from vlagym.eval.run.evaluation import Outcome
+from vlagym.eval.tables.statistics import success_rate
+from vlagym.eval.tables.success import AVERAGE, AVERAGE_LENGTH, group_table, to_markdown
 
 Run = Callable[..., Outcome]
 

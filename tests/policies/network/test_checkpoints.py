@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vlagym.errors import ConfigError
-from vlagym.policies._checkpoints import find_checkpoint
+from vlagym.policies.network.checkpoints import find_checkpoint
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from vlagym.policies._checkpoints import find_checkpoint
+from vlagym.policies.network.checkpoints import find_checkpoint
 
 pytest.importorskip("huggingface_hub", reason="the hub needs the extra openvla")
 
@@ -27,7 +27,7 @@ NEVER_WANTED = ("modeling_prismatic.py", "pytorch_model.bin", "lora_adapter/adap
 FIND = """
 import sys
 from vlagym.errors import VlagymError
-from vlagym.policies._checkpoints import find_checkpoint
+from vlagym.policies.network.checkpoints import find_checkpoint
 try:
     found = find_checkpoint(sys.argv[1], "openvla")
     print(found.folder, found.commit, found.sha256())
@@ -155,7 +155,7 @@ def test_a_policy_runs_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     towers = "[{embed_dim:48,depth:4,heads:3},{embed_dim:40,depth:3,heads:2}]"
     report = tmp_path / "bench.json"
     settings = ["policy=openvla", f"policy.checkpoint='{NAME}@{COMMIT}'", f"policy.vision_towers={towers}", "policy.device=cpu"]
-    command = [sys.executable, "-m", "vlagym.eval.cli", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
+    command = [sys.executable, "-m", "vlagym.eval.cli.main", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
     done = subprocess.run(command, env=hub.environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     provenance = json.loads(report.read_text())["provenance"]

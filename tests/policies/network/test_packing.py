@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra openvla")
 pytest.importorskip("safetensors", reason="needs the extra openvla")
 
-from vlagym.policies._packing import PackedLinear, can_pack, describe_weights, expect_packed  # noqa: E402
-from vlagym.policies._weights import StateDict, fill  # noqa: E402
+from vlagym.policies.network.packing import PackedLinear, can_pack, describe_weights, expect_packed  # noqa: E402
+from vlagym.policies.network.weights import StateDict, fill  # noqa: E402
 
 CPU = torch.device("cpu")
 needs_packing = pytest.mark.skipif(not can_pack(CPU, torch.float32), reason="this machine's torch has no packed linear layers")

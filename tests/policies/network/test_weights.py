@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="networks need torch")
 safetensors_torch = pytest.importorskip("safetensors.torch", reason="networks need safetensors")
 
 from vlagym.errors import PolicyError  # noqa: E402
-from vlagym.policies._weights import SafetensorsFolder, StateDict, fill, load_pt  # noqa: E402
+from vlagym.policies.network.weights import SafetensorsFolder, StateDict, fill, load_pt  # noqa: E402
 
 CPU = torch.device("cpu")
 

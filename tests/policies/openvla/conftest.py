@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="OpenVLA needs the extra openvla")
 pytest.importorskip("transformers", reason="OpenVLA needs the extra openvla")
 pytest.importorskip("simplejpeg", reason="OpenVLA needs the extra openvla")
 
-from vlagym.policies._weights import SafetensorsFolder  # noqa: E402
+from vlagym.policies.network.weights import SafetensorsFolder  # noqa: E402
 from vlagym.policies.openvla.config import ModelConfig, read_config  # noqa: E402
 from vlagym.policies.openvla.loading import build  # noqa: E402
 from vlagym.policies.openvla.model import OpenVla  # noqa: E402

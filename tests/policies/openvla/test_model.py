@@ -10,7 +10,7 @@ import pytest
 import torch
 from closeness import assert_close
 
-from vlagym.policies._weights import SafetensorsFolder, StateDict
+from vlagym.policies.network.weights import SafetensorsFolder, StateDict
 from vlagym.policies.openvla.config import ModelConfig
 from vlagym.policies.openvla.images import stack_images
 from vlagym.policies.openvla.loading import build

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="needs the extra openvla")
 pytest.importorskip("transformers", reason="needs the extra openvla")
 
 from vlagym.errors import PolicyError  # noqa: E402
-from vlagym.policies._weights import SafetensorsFolder  # noqa: E402
+from vlagym.policies.network.weights import SafetensorsFolder  # noqa: E402
 from vlagym.policies.openvla.config import read_config  # noqa: E402
 from vlagym.policies.openvla.loading import build  # noqa: E402
 

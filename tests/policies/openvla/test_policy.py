@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vlagym.errors import ConfigError, PolicyError
-from vlagym.eval.config import load_config
+from vlagym.eval.plan.config import load_config
 from vlagym.policies import transforms
 from vlagym.policies.base import Policy, PolicyObservation
 from vlagym.policies.checker import check_policy

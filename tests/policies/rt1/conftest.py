@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="RT-1 needs the extra rt1")
 pytest.importorskip("safetensors", reason="RT-1 needs the extra rt1")
 
-from vlagym.policies._weights import StateDict, fill  # noqa: E402
+from vlagym.policies.network.weights import StateDict, fill  # noqa: E402
 from vlagym.policies.rt1.config import Rt1Config  # noqa: E402
 from vlagym.policies.rt1.naming import official_variables  # noqa: E402
 from vlagym.policies.rt1.network import Rt1  # noqa: E402

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlagym.envs.libero.suite import ACTION_SPEC
+from vlagym.envs.robosuite.specs import ACTION_SPEC
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.policies import transforms as t
 

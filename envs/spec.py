@@ -1,0 +1,166 @@
+"""The words of the contract: what is observed, what an action and a state vector mean, what a task is, and a suite's settings.
+
+Nothing here runs; environments, suites and policies are declared in these terms.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+
+import numpy as np
+from gymnasium import spaces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float32Array = NDArray[np.float32]
+    Float64Array = NDArray[np.float64]
+    Image = NDArray[np.uint8]
+    EnvState = dict[str, NDArray[Any]]
+
+MAX_INSTRUCTION_LENGTH = 512
+
+
+class Observation(TypedDict):
+    """What a policy sees.
+
+    Attributes:
+        images: Camera name -> uint8[H, W, 3], RGB, upright as a person sees the scene.
+        state: float32[S], laid out as the suite's `StateSpec` declares.
+        instruction: The sentence that holds now; it may change within an episode.
+    """
+
+    images: dict[str, Image]
+    state: Float32Array
+    instruction: str
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Meaning of the action vector (float32[A], or float64[A] where the last bits matter); the gripper is always the last entry.
+
+    Attributes:
+        names: One name per entry.
+        low, high: Range the suite accepts per entry; values outside are the suite's to clip, as its protocol says.
+        mode: ``delta`` moves relative to a pose, ``absolute`` names the pose.
+        frame: Frame the pose entries are expressed in.
+        rotation: Convention of the rotation entries.
+        unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians.
+        gripper_open, gripper_closed: Values that mean fully open and fully closed.
+        control_hz: Actions per simulated second.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mode: Literal["delta", "absolute"]
+    frame: Literal["base", "world", "eef"]
+    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw"]
+    unit: Literal["controller", "m_rad"]
+    gripper_open: float
+    gripper_closed: float
+    control_hz: float
+
+    @property
+    def size(self) -> int:
+        """A, the length of an action."""
+        return len(self.names)
+
+    def differences(self, other: ActionSpec) -> list[str]:
+        """Fields in which the other spec differs, as ``field: here != there``; names, range and rate need no converting."""
+        fields = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
+        found = [f"{f}: {getattr(self, f)!r} != {getattr(other, f)!r}" for f in fields if getattr(self, f) != getattr(other, f)]
+        return found if self.size == other.size else [f"size: {self.size} != {other.size}", *found]
+
+    @property
+    def space(self) -> spaces.Box:
+        """The range as a gymnasium space of dtype float32."""
+        return spaces.Box(np.asarray(self.low, np.float32), np.asarray(self.high, np.float32), dtype=np.float32)
+
+
+class StateField(NamedTuple):
+    """A run of entries of the state vector: name, number of entries, and what they mean (unit, frame, order)."""
+
+    name: str
+    size: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """Layout of the state vector float32[S]."""
+
+    fields: tuple[StateField, ...]
+
+    @property
+    def size(self) -> int:
+        """S, the length of the state vector."""
+        return sum(f.size for f in self.fields)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a suite.
+
+    Attributes:
+        name: Unique in the suite.
+        instruction: The sentence a policy is given first.
+        trials: Number of initial states or variations; trials are 0 .. trials - 1.
+        horizon: Policy steps after which the episode is truncated.
+        chain: Subtasks asked for in a row; above 1, how many of them were done is a result of its own.
+        group: Name under which papers report the mean of this task and others; empty where tasks are reported one by one.
+    """
+
+    name: str
+    instruction: str
+    trials: int
+    horizon: int
+    chain: int = 1
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class SuiteSettings(ABC):
+    """What is settled about a suite before anything of it runs: its settings, and the tasks and specs that follow from them.
+
+    This is all that an environment knows of its suite. Every field is part of the protocol and comes from conf/suite/.
+
+    Attributes:
+        name: Name of the suite, e.g. ``libero_goal``.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def camera_sizes(self) -> dict[str, tuple[int, int]]:
+        """Camera name -> (height, width) of its image in an observation, in pixels.
+
+        The keys are the cameras a policy may ask for; ``primary`` is always among them.
+        """
+
+    @property
+    @abstractmethod
+    def action_spec(self) -> ActionSpec:
+        """Meaning of an action."""
+
+    @property
+    @abstractmethod
+    def state_spec(self) -> StateSpec:
+        """Layout of the state vector."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras a policy may ask for."""
+        return tuple(self.camera_sizes)
+
+    @property
+    def success_rule(self) -> Literal["at_end", "ever"]:
+        """Which reading of success the benchmark's protocol counts."""
+        return "at_end"
+
+    @abstractmethod
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks in the benchmark's own order."""

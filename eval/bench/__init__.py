@@ -1,0 +1,1 @@
+"""How fast things are: environments, a policy, and the commands that read large runs."""

@@ -1,0 +1,1 @@
+"""The command `vla-eval`: one file per sub-command, which reads arguments, calls a room below and prints."""

@@ -1,0 +1,1 @@
+"""Is one run worse than another, or than a published score?"""

@@ -1,0 +1,1 @@
+"""Run only as many episodes as it takes to tell whether a policy got worse."""

@@ -1,0 +1,1 @@
+"""What is to be run: the settings, checked, and the list of episodes that follows from them."""

@@ -1,0 +1,42 @@
+"""The two kinds of transform: a function of an image, and a function of a chunk of actions with its memory of the episode."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...envs.spec import ActionSpec
+from ...errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+    Chunk = NDArray[np.floating[Any]]
+    Memory = dict[str, Any]
+
+
+class ImageTransform(ABC):
+    """A function of one image."""
+
+    @abstractmethod
+    def __call__(self, image: Image) -> Image:
+        """uint8[H, W, 3] -> uint8[H', W', 3]."""
+
+
+class ActionTransform(ABC):
+    """A function of a chunk of actions and of what happened before in the episode."""
+
+    @abstractmethod
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """A new chunk float[T, A]; `memory` is the transform's own, empty at the start of an episode or of a new instruction."""
+
+    def spec(self, before: ActionSpec) -> ActionSpec:
+        """Meaning of an action after the transform, given its meaning before."""
+        return before
+
+    def _need(self, found: object, expected: object, what: str) -> None:
+        if found != expected:
+            raise ConfigError(f"action transform {type(self).__name__} needs actions with {what} {expected!r}; got {found!r}.")
