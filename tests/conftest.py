@@ -29,3 +29,19 @@ def _denied_skips(config: pytest.Config) -> int:
     if os.environ.get("VLAGYM_TESTS_SKIP") != "deny" or reporter is None:
         return 0
     return len(reporter.stats.get("skipped", []))
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the recorded data."""
+    folder = os.environ.get("VLAGYM_GOLDEN")
+    if not folder:
+        pytest.skip("needs data recorded from upstream, in the folder that $VLAGYM_GOLDEN names")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def libero_like() -> Any:
+    from shapes_only import ShapesOnly  # here, so that a session without it can load this file
+
+    return ShapesOnly()

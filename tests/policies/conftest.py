@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from shapes_only import ShapesOnly
 
-from vlagym.envs.env import VlaEnv
-from vlagym.envs.robosuite.specs import ACTION_SPEC, STATE_SPEC
-from vlagym.envs.spec import ActionSpec, StateField, StateSpec, Task
-from vlagym.envs.suite import Suite
+from vlagym.envs.spec import ActionSpec, StateField, StateSpec
 from vlagym.episode import EpisodeSpec
 from vlagym.policies.base import PolicyObservation
-
-INSTRUCTIONS = (
-    "put the wine bottle on top of the cabinet",
-    "Pick up the black bowl between the plate and the RAMEKIN and place it on the plate",
-    "open the middle drawer of the cabinet",
-)
-
-
-@dataclass(frozen=True)
-class ShapesOnly(Suite):
-    """A suite that can be asked what its observations and actions look like, and nothing else."""
-
-    name: str = "libero_goal"
-    action: ActionSpec = ACTION_SPEC
-    state: StateSpec = STATE_SPEC
-    size: tuple[int, int] = (256, 256)
-
-    @property
-    def action_spec(self) -> ActionSpec:
-        return self.action
-
-    @property
-    def state_spec(self) -> StateSpec:
-        return self.state
-
-    @property
-    def camera_sizes(self) -> dict[str, tuple[int, int]]:
-        return {"primary": self.size, "wrist": self.size}
-
-    def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(f"task_{i}", instruction, 4, 300) for i, instruction in enumerate(INSTRUCTIONS))
-
-    def make_env(self, cameras: Sequence[str]) -> VlaEnv:
-        raise NotImplementedError
-
-    def check_ready(self) -> None:
-        return None
-
-    def provenance(self) -> dict[str, Any]:
-        return {}
-
-
-@pytest.fixture(scope="session")
-def golden() -> Path:
-    """Folder of the recorded data."""
-    folder = os.environ.get("VLAGYM_GOLDEN")
-    if not folder:
-        pytest.skip("needs data recorded from upstream, in the folder that $VLAGYM_GOLDEN names")
-    return Path(folder)
-
-
-@pytest.fixture(scope="session")
-def libero_like() -> ShapesOnly:
-    return ShapesOnly()
 
 
 @pytest.fixture(scope="session")

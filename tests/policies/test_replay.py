@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from shapes_only import ShapesOnly
 
 from vlagym.policies.base import PolicyObservation
 from vlagym.policies.replay import ReplayPolicy
 from vlagym.trajectory import save_trajectory
-
-from .conftest import ShapesOnly
 
 
 def test_it_declares_what_was_declared_where_it_was(

@@ -9,7 +9,8 @@ import pytest
 from toy_suite import ToySuite
 
 from vlagym.errors import ConfigError, EnvError
-from vlagym.eval.bench.environments import STAGES, main, measure
+from vlagym.eval.bench.environments import STAGES, measure
+from vlagym.eval.cli.bench import main
 
 SETTINGS = {
     "task": 0,

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shapes_only import ShapesOnly
 
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.eval.bench.policy import measure
 from vlagym.eval.cli.main import main
 from vlagym.policies.base import Chunk, Policy, PolicyObservation
-
-from .conftest import ShapesOnly
 
 CALL_S = 0.02
 

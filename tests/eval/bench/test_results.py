@@ -11,6 +11,7 @@ import vlagym
 from vlagym.errors import ConfigError, RunError
 from vlagym.eval.bench import results as bench_results
 from vlagym.eval.cli import main as cli
+from vlagym.eval.cli.bench import main as bench
 
 
 def test_every_command_is_measured_on_runs_of_that_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,4 +39,4 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
     assert cli.main(["bench", "results=10"]) == 2
     assert cli.main(["bench", "results=100", "commands=[render]"]) == 2
     with pytest.raises(ConfigError, match="Did you mean 'repeats'"):
-        bench_results.main(["results=100", "repeat=2"])
+        bench(["results=100", "repeat=2"])

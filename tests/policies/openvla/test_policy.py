@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from shapes_only import ShapesOnly
 
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.eval.plan.config import load_config
@@ -22,7 +23,6 @@ from vlagym.policies.base import Policy, PolicyObservation
 from vlagym.policies.checker import check_policy
 from vlagym.policies.registry import make_policy
 
-from ..conftest import ShapesOnly
 from .conftest import OFT_TOWERS, TOWERS
 
 Observe = Callable[..., PolicyObservation]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shapes_only import INSTRUCTIONS, ShapesOnly
 
 from vlagym.errors import ConfigError, DependencyError, PolicyError
 from vlagym.policies.base import Policy, PolicyObservation
@@ -17,8 +18,6 @@ from vlagym.policies.checker import check_policy
 from vlagym.policies.registry import make_policy
 from vlagym.policies.rt1.convert import convert
 from vlagym.policies.rt1.instructions import make_encoder
-
-from ..conftest import INSTRUCTIONS, ShapesOnly
 
 Observe = Callable[..., PolicyObservation]
 EMITS = {
