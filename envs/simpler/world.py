@@ -8,6 +8,7 @@ protocol: PhysX gives the same bits only for the same history.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -309,7 +310,8 @@ def _impulse(contact: Any) -> NDArray[Any]:
 
 
 def _angle_between(first: NDArray[Any], second: NDArray[Any]) -> float:
-    return float(np.arccos(np.clip(np.dot(_unit(first), _unit(second)), -1, 1)))
+    # The C library's arc cosine: NumPy's differs by the processor, and this angle decides a grasp.
+    return math.acos(np.clip(np.dot(_unit(first), _unit(second)), -1, 1))
 
 
 def _unit(vector: NDArray[Any]) -> NDArray[Any]:

@@ -166,7 +166,7 @@ class EnsembleActions(ActionTransform):
             )
         chunks = memory["chunks"] = [*memory.get("chunks", []), actions][-self.horizon :]
         about_now = np.stack([chunk[age] for age, chunk in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True)])
-        weights = np.exp(-self.temperature * np.arange(len(chunks)))
+        weights = np.array([math.exp(-self.temperature * age) for age in range(len(chunks))])  # NumPy's depends on the processor
         mean: Chunk = np.sum((weights / weights.sum())[:, None] * about_now, axis=0, keepdims=True)
         return mean
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .sine import sine
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def _lanczos_taps(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np
     taps = first[:, None] + np.arange(int((last - first).max()) + 1)
     t = np.abs(taps.astype(f32) + f32(0.5) - centre[:, None]) * (f32(1) / stretch)
     with np.errstate(divide="ignore", invalid="ignore"):
-        sines = f32(LANCZOS_RADIUS) * np.sin(f32(np.pi) * t) * np.sin(f32(np.pi) * t / f32(LANCZOS_RADIUS))
+        sines = f32(LANCZOS_RADIUS) * sine(f32(np.pi) * t) * sine(f32(np.pi) * t / f32(LANCZOS_RADIUS))
         kernel = np.where(t <= f32(1e-3), f32(1), sines / (f32(np.pi) * f32(np.pi) * t * t))
     kernel = np.where(taps <= last[:, None], kernel, f32(0))
     total = np.zeros(after, f32)
