@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from ..envs.spec import ActionSpec, Observation
 from ..envs.suite import Suite
-from ..errors import PolicyError
+from ..errors import PolicyError, VlagymError
 
 Chunk: TypeAlias = NDArray[np.floating[Any]]
+
+
+class SeatLostError(VlagymError):
+    """A seat could not answer and has forgotten its episodes (a server that died, a process that was killed).
+
+    The episodes it was asked about are run again from their beginning, up to the run's ``attempts``; after that they are errors,
+    which are neither successes nor failures of the policy. The message says what happened.
+    """
 
 
 class PolicyObservation(Observation, total=False):
@@ -39,12 +47,37 @@ class Policy(ABC):
         cameras: Images it needs in an observation; nothing else is drawn for it.
         needs_privileged_state: Whether its observations carry ``privileged``.
         max_batch: Most observations `act` may be given at once; None for any number.
+        episodes_stay: Whether an episode must be answered by the seat (see `seats`) that gave its first answer, because state of it
+            is kept there. If not, any free seat is asked.
+        max_episodes: Most episodes a seat can keep at a time; None for any number. Only where `episodes_stay`.
     """
 
     action_spec: ActionSpec
     cameras: tuple[str, ...] = ()
     needs_privileged_state: bool = False
     max_batch: int | None = None
+    episodes_stay: bool = True
+    max_episodes: int | None = None
+
+    def seats(self, at_once: int) -> Sequence[Policy]:
+        """Where it answers: instances that can act at the same time, such as one per connection to a server or one per GPU.
+
+        Each is driven by a thread of its own, which alone calls its `reset`, `act`, `done` and `release`, one at a time: `reset`
+        right before the first `act` of an episode (or subtask), `release` when the episode is over. Where `episodes_stay` is
+        False an episode's calls may come to different seats, though never at the same time: what is kept per episode (the
+        recipe's transforms) is then shared by all. What describes the policy (`action_spec`, `cameras`, `max_batch`,
+        `episodes_stay`, ..., `provenance`, `close`) is asked of this object alone.
+
+        An `act` that lost its answer, and with it what it knew of episodes, raises `SeatLostError`; the seat must be fit for use
+        again. `close` may come while a seat is still acting, from another thread, and should make it give up.
+
+        Args:
+            at_once: Most episodes that run at the same time.
+
+        Returns:
+            At least one; by default the policy itself.
+        """
+        return [self]
 
     @abstractmethod
     def reset(self, episode_ids: Sequence[str]) -> None:

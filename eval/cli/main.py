@@ -53,6 +53,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   egl_devices=[0,1]    GPUs to render on
   attempts=N           times an episode is tried before it is an error
   worker_timeout_s=S   when a worker counts as hung
+  policy_timeout_s=S   when the policy does
   trackers=[wandb]     also tell experiment trackers of the run: wandb, tensorboard
   run_dir=FOLDER       results/DATE--POLICY--SUITE by default
   assets.dir=, assets.mirror=, assets.stand_ins=allow|deny

@@ -21,7 +21,7 @@ from ...policies.registry import POLICIES
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
 # What may differ between two sessions of one run: none of it can change a result.
-EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "attempts", "assets", "trackers")
+EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "policy_timeout_s", "attempts", "assets", "trackers")
 # Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
 OTHER_NAMES = {"num_chains": "episodes_per_task"}
 
@@ -73,6 +73,7 @@ class RunConfig:
     run_dir: str | None
     assets: AssetSettings
     trackers: tuple[str, ...] = ()
+    policy_timeout_s: float = 900.0
 
     def __post_init__(self) -> None:
         checks = {
@@ -84,6 +85,7 @@ class RunConfig:
             "seeds": (len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "a list of different seeds, e.g. [0,1,2]"),
             "workers": (self.workers is None or self.workers >= 1, "a number from 1, or null"),
             "worker_timeout_s": (self.worker_timeout_s > 0, "seconds above 0"),
+            "policy_timeout_s": (self.policy_timeout_s > 0, "seconds above 0"),
             "attempts": (self.attempts >= 1, "a number from 1"),
             "video": (self.video in get_args(VideoChoice), f"one of {', '.join(get_args(VideoChoice))}"),
             "video_cameras": (self.video == "none" or self.video_cameras != (), "at least one camera, or null"),
@@ -254,6 +256,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "workers": _optional(int),
     "egl_devices": _optional(_tuple_of(int)),
     "worker_timeout_s": float,
+    "policy_timeout_s": float,
     "attempts": int,
     "video": str,
     "video_cameras": _optional(_tuple_of(str)),

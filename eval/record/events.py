@@ -25,5 +25,8 @@ class Subscriber:
     def episode_ended(self, result: EpisodeResult) -> None:
         """An episode is over."""
 
+    def waiting(self, name: str, seconds: float) -> None:
+        """The run has been waiting that long for what is named, such as an answer of the policy; said again every doubling."""
+
     def run_ended(self, interrupted: bool) -> None:
         """The run is over, or was stopped before its plan was done."""

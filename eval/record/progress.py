@@ -58,6 +58,7 @@ class LiveProgress(Subscriber):
     def __init__(self, console: Console) -> None:
         self._tally: _Tally | None = None
         self._running: dict[EpisodeSpec, int] = {}
+        self._waiting: dict[str, float] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
     def run_started(self, plan: Sequence[EpisodeSpec], finished: Sequence[EpisodeResult]) -> None:
@@ -69,6 +70,10 @@ class LiveProgress(Subscriber):
 
     def chunk_done(self, spec: EpisodeSpec, steps: int) -> None:
         self._running[spec] = steps
+        self._waiting.clear()
+
+    def waiting(self, name: str, seconds: float) -> None:
+        self._waiting[name] = seconds
 
     def episode_retried(self, spec: EpisodeSpec, reason: str) -> None:
         self._running.pop(spec, None)
@@ -102,7 +107,8 @@ class LiveProgress(Subscriber):
             table.add_row(name, ProgressBar(planned, done, width=20), f"{done}/{planned}", share)
         hidden = len(tally.planned) - len(shown)
         counts = f"{tally.done.total()}/{tally.total} episodes, {tally.successes.total()} successes, {tally.errors} errors"
-        return Group(table, Text(f"... and {hidden} more tasks") if hidden else Text(), Text(f"{counts}; {tally.pace()}"))
+        waits = [Text(_waiting(name, seconds), "yellow") for name, seconds in list(self._waiting.items())]
+        return Group(table, Text(f"... and {hidden} more tasks") if hidden else Text(), Text(f"{counts}; {tally.pace()}"), *waits)
 
 
 class PlainProgress(Subscriber):
@@ -133,6 +139,9 @@ class PlainProgress(Subscriber):
         for problem in _problems(result):
             self._print(f"    {problem}")
 
+    def waiting(self, name: str, seconds: float) -> None:
+        self._print(_waiting(name, seconds))
+
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -140,6 +149,10 @@ class PlainProgress(Subscriber):
 def progress_for(console: Console) -> Subscriber:
     """The display that suits the console."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)
+
+
+def _waiting(name: str, seconds: float) -> str:
+    return f"waiting for {name} for {_duration(seconds)}"
 
 
 def _problems(result: EpisodeResult) -> list[str]:

@@ -190,6 +190,7 @@ class _Evaluation:
             self.config.worker_timeout_s,
             self.config.attempts,
             subscribers,
+            self.config.policy_timeout_s,
         )
         runner.run(episodes, self.make_queue([spec for _, spec in episodes]))
 

@@ -1,46 +1,25 @@
 """The runner: hands episodes to workers, batches whatever observations are ready for the policy, and tells subscribers.
 
 It schedules and nothing else. An episode whose worker died, hung or crashed is run again elsewhere, up to a limit, and then
-recorded as an error, which is neither a success nor a failure of the policy.
+recorded as an error, which is neither a success nor a failure of the policy. So is one that a seat of the policy lost.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...envs.suite import Suite
 from ...episode import EpisodeResult, EpisodeSpec
-from ...errors import RunError
-from ...policies.base import Policy, PolicyObservation, checked_chunks
+from ...errors import PolicyError, RunError
+from ...policies.base import Policy, PolicyObservation, SeatLostError
 from ..plan.plan import EpisodeQueue
 from ..record.events import Subscriber
-from .workers import (
-    Actions,
-    Begin,
-    Ended,
-    Failed,
-    Lost,
-    Message,
-    Observed,
-    Ready,
-    Worker,
-    WorkerPool,
-    WorkerSettings,
-)
+from .seats import Answer, SeatPool
+from .workers import Actions, Begin, Ended, Failed, Lost, Message, Ready, Worker, WorkerPool, WorkerSettings
 
 # Errors about this machine rather than about one episode: no other episode would fare better.
 _MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError")
-
-
-@dataclass
-class PolicyUse:
-    """How the policy was used: what benchmarks and timing reports need."""
-
-    seconds: float = 0.0
-    batches: int = 0
-    observations: int = 0
 
 
 class Runner:
@@ -53,6 +32,7 @@ class Runner:
         timeout_s: Longest time a worker may take to answer.
         attempts: Times an episode is tried.
         subscribers: Told of everything that happens.
+        policy_timeout_s: Longest time the policy may take to answer; None for ever.
     """
 
     def __init__(
@@ -63,6 +43,7 @@ class Runner:
         timeout_s: float,
         attempts: int,
         subscribers: Sequence[Subscriber],
+        policy_timeout_s: float | None = None,
     ) -> None:
         self._policy = policy
         self._settings = settings
@@ -70,9 +51,14 @@ class Runner:
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._subscribers = subscribers
+        self._policy_timeout_s = policy_timeout_s
         self._failures: dict[EpisodeSpec, int] = {}
-        self._failed_starts = 0
-        self.policy_use = PolicyUse()
+        self._failed_starts = self._unanswered = 0
+        # By episode: who waits to be asked about, who for an answer, who begins afresh, and whom the policy has forgotten.
+        self._observed: dict[str, tuple[Worker, PolicyObservation]] = {}
+        self._asked: dict[str, Worker] = {}
+        self._fresh: set[str] = set()
+        self._stranded: dict[str, SeatLostError] = {}
 
     def run(self, episodes: Sequence[tuple[int, EpisodeSpec]], queue: EpisodeQueue | None = None) -> None:
         """Run episodes, given with their positions in the plan, until each has a result or the queue has no more to give.
@@ -82,76 +68,86 @@ class Runner:
             queue: In what order they are handed out; task by task if None.
 
         Raises:
-            PolicyError: The policy broke its contract.
+            PolicyError: The policy broke its contract, or gives no answers.
             RunError: Workers cannot be started.
             VlagymError: What a worker found missing on this machine.
         """
         self._index = {spec: index for index, spec in episodes}
         queue = EpisodeQueue(self._index) if queue is None else queue
-        with WorkerPool(self._settings, self._size, self._timeout_s) as pool:
+        with (
+            WorkerPool(self._settings, self._size, self._timeout_s) as pool,
+            SeatPool(self._policy, self._settings.suite, self._size, self._policy_timeout_s) as seats,
+        ):
             while len(queue) or any(worker.spec for worker in pool.workers):
                 for worker in pool.idle():
                     self._give_episode(worker, queue)
-                ready = [
-                    (worker, message)
-                    for worker, message in pool.wait()
-                    if self._handle(worker, message, pool, queue) and isinstance(message, Observed)
-                ]
-                self._act(ready)
+                for worker, message in pool.wait(seats.bell, seats.patience_s()):
+                    self._handle(worker, message, pool, seats, queue)
+                for answer in seats.answers():
+                    self._pass_on(answer, seats, queue)
+                self._ask(seats, queue)
 
     def _give_episode(self, worker: Worker, queue: EpisodeQueue) -> None:
         spec = queue.take(worker.index)
         if spec is None:
             return
         worker.spec = spec
-        self._policy.reset([spec.id])
+        self._fresh.add(spec.id)
         worker.send(Begin(spec, self._index[spec]))
         for subscriber in self._subscribers:
             subscriber.episode_started(spec, worker.index)
 
-    def _handle(self, worker: Worker, message: Message, pool: WorkerPool, queue: EpisodeQueue) -> bool:
-        """Deal with a message; True if the worker now waits for actions."""
+    def _handle(self, worker: Worker, message: Message, pool: WorkerPool, seats: SeatPool, queue: EpisodeQueue) -> None:
+        """Deal with what a worker says."""
         if isinstance(message, Ready):
             self._failed_starts = 0
-            return False
-        if isinstance(message, Failed | Lost):
-            self._give_up(worker, message, pool, queue)
-            return False
-        assert worker.spec is not None
-        spec = worker.spec
-        if isinstance(message, Ended):
-            worker.spec = None
-            self._end(spec, message.result, worker.index)
-            return False
-        if message.new_subtask:
-            self._policy.reset([spec.id])
-        if message.step:
+        elif isinstance(message, Failed | Lost):
+            self._replace(worker, message, pool, seats, queue)
+        elif isinstance(message, Ended):
+            self._end(message.result, worker, seats)
+        else:
+            assert worker.spec is not None
+            self._observed[worker.spec.id] = worker, message.for_policy(worker.spec)
+            if message.new_subtask:
+                self._fresh.add(worker.spec.id)
+            if message.step:
+                for subscriber in self._subscribers:
+                    subscriber.chunk_done(worker.spec, message.step)
+
+    def _ask(self, seats: SeatPool, queue: EpisodeQueue) -> None:
+        """Hand out the observations that have come, and say who keeps the run waiting."""
+        for episode in self._stranded.keys() & self._observed.keys():
+            self._retry(self._observed[episode][0], f"{self._stranded[episode]}", False, seats, queue)
+        for episode in seats.ask([observation for _, observation in self._observed.values()], self._fresh):
+            self._asked[episode], _ = self._observed.pop(episode)
+            self._fresh.discard(episode)
+        for name, seconds in seats.slow():
             for subscriber in self._subscribers:
-                subscriber.chunk_done(spec, message.step)
-        return True
+                subscriber.waiting(name, seconds)
 
-    def _act(self, ready: Sequence[tuple[Worker, Observed]]) -> None:
-        limit = self._policy.max_batch or max(1, len(ready))
-        for start in range(0, len(ready), limit):
-            batch = ready[start : start + limit]
-            observations = [_policy_observation(worker, message) for worker, message in batch]
-            began = time.perf_counter()
-            chunks = self._policy.act(observations)
-            self.policy_use.seconds += time.perf_counter() - began
-            self.policy_use.batches += 1
-            self.policy_use.observations += len(batch)
-            checked = checked_chunks(self._policy, self._settings.suite, observations, chunks)
-            done = self._policy.done([observation["episode_id"] for observation in observations])
-            for (worker, _), chunk, declared in zip(batch, checked, done, strict=True):
-                worker.send(Actions(chunk, declared))
+    def _pass_on(self, answer: Answer, seats: SeatPool, queue: EpisodeQueue) -> None:
+        """Give a seat's answer to the workers that wait for it; one whose worker is gone is nobody's."""
+        workers = [self._asked.pop(episode, None) for episode in answer.episodes]
+        if answer.lost is None:
+            self._unanswered = 0
+            for worker, chunk, done in zip(workers, answer.chunks, answer.done, strict=True):
+                if worker:
+                    worker.send(Actions(chunk, done))
+            return
+        self._stranded |= dict.fromkeys(answer.stranded, answer.lost)
+        for worker in workers:
+            if worker and not self._retry(worker, f"{answer.lost}", False, seats, queue):
+                self._unanswered += 1
+        if self._unanswered >= self._attempts:
+            raise PolicyError(f"{self._unanswered} episodes in a row got no answer from the policy: {answer.lost}")
 
-    def _end(self, spec: EpisodeSpec, result: EpisodeResult, worker: int) -> None:
-        self._policy.release([spec.id])
-        execution = {"worker": worker, "attempts": self._failures.get(spec, 0) + 1, **result.execution}
+    def _end(self, result: EpisodeResult, worker: Worker, seats: SeatPool) -> None:
+        self._leave(worker, seats, again=False)
+        execution = {"worker": worker.index, "attempts": self._failures.get(result.spec, 0) + 1, **result.execution}
         for subscriber in self._subscribers:
             subscriber.episode_ended(replace(result, execution=execution))
 
-    def _give_up(self, worker: Worker, message: Failed | Lost, pool: WorkerPool, queue: EpisodeQueue) -> None:
+    def _replace(self, worker: Worker, message: Failed | Lost, pool: WorkerPool, seats: SeatPool, queue: EpisodeQueue) -> None:
         """Replace the worker and decide about its episode."""
         reason = f"worker {worker.index}: {message.reason}" if isinstance(message, Lost) else f"{message.kind}: {message.message}"
         understood = isinstance(message, Failed) and message.understood
@@ -161,33 +157,33 @@ class Runner:
             self._failed_starts += 1
             if self._failed_starts >= self._attempts:
                 raise RunError(f"workers cannot be started; {reason}. Run `vla-eval doctor` to see what this machine lacks.")
-        spec, worker.spec = worker.spec, None
         pool.replace(worker)
-        if spec is None:
-            return
+        if worker.spec is not None:
+            self._retry(worker, reason, understood, seats, queue)
+
+    def _retry(self, worker: Worker, reason: str, final: bool, seats: SeatPool, queue: EpisodeQueue) -> bool:
+        """Run a worker's episode again, if that is of use (not `final`) and it has not been tried often enough; whether it is."""
+        spec = worker.spec
+        assert spec is not None
         self._failures[spec] = self._failures.get(spec, 0) + 1
-        if understood or self._failures[spec] >= self._attempts:
-            self._end(spec, _error_result(spec, self._settings.suite, reason), worker.index)
-            return
-        self._policy.release([spec.id])
+        if final or self._failures[spec] >= self._attempts:
+            self._end(_error_result(spec, self._settings.suite, reason), worker, seats)
+            return False
+        self._leave(worker, seats, again=True)
         queue.put_back(spec, worker.index)
         for subscriber in self._subscribers:
             subscriber.episode_retried(spec, reason)
+        return True
 
-
-def _policy_observation(worker: Worker, message: Observed) -> PolicyObservation:
-    assert worker.spec is not None
-    seen = message.observation
-    observation: PolicyObservation = {
-        "images": seen["images"],
-        "state": seen["state"],
-        "instruction": seen["instruction"],
-        "episode_id": worker.spec.id,
-        "step": message.step,
-    }
-    if message.privileged is not None:
-        observation["privileged"] = message.privileged
-    return observation
+    def _leave(self, worker: Worker, seats: SeatPool, again: bool) -> None:
+        """The worker's episode is over, or will be run again."""
+        assert worker.spec is not None
+        episode, worker.spec = worker.spec.id, None
+        self._observed.pop(episode, None)
+        self._asked.pop(episode, None)
+        self._stranded.pop(episode, None)
+        self._fresh.discard(episode)
+        seats.forget(episode, again)
 
 
 def _error_result(spec: EpisodeSpec, suite: Suite, reason: str) -> EpisodeResult:

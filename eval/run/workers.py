@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -22,6 +23,7 @@ from ...envs.spec import Observation
 from ...envs.suite import Suite
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import VlagymError
+from ...policies.base import PolicyObservation
 from .rollout import RecordSettings, Rollout, TrajectoryRecorder, VideoRecorder
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class Begin:
-    """Start this episode; `index` is its position in the plan."""
+    """Start this episode, whatever became of the last; `index` is its position in the plan."""
 
     spec: EpisodeSpec
     index: int
@@ -88,6 +90,20 @@ class Observed:
     privileged: dict[str, NDArray[np.float64]] | None
     step: int
     new_subtask: bool
+
+    def for_policy(self, spec: EpisodeSpec) -> PolicyObservation:
+        """The observation as the policy receives it."""
+        seen = self.observation
+        observation: PolicyObservation = {
+            "images": seen["images"],
+            "state": seen["state"],
+            "instruction": seen["instruction"],
+            "episode_id": spec.id,
+            "step": self.step,
+        }
+        if self.privileged is not None:
+            observation["privileged"] = self.privileged
+        return observation
 
 
 @dataclass(frozen=True)
@@ -162,17 +178,20 @@ class WorkerPool:
         """Workers that are ready and have no episode."""
         return [worker for worker in self.workers if worker.ready and worker.spec is None]
 
-    def wait(self) -> list[tuple[Worker, Message]]:
-        """Block until at least one worker has something to say, then take all that is there without waiting further."""
-        while True:
-            by_connection = {worker.connection: worker for worker in self.workers}
-            deadlines = [since + self._timeout_s for worker in self.workers if (since := self._since(worker)) is not None]
-            seconds = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-            messages = [self._receive(by_connection[c]) for c in wait(list(by_connection), seconds) if isinstance(c, Connection)]
-            spoken = {worker for worker, _ in messages}
-            messages += [(worker, self._hung()) for worker in self.workers if worker not in spoken and self._overdue(worker)]
-            if messages:
-                return messages
+    def wait(self, bell: socket.socket, patience_s: float | None) -> list[tuple[Worker, Message]]:
+        """Block until at least one worker has something to say, then take all that is there without waiting further.
+
+        Args:
+            bell: Return, perhaps with nothing, when this can be read from.
+            patience_s: Likewise after so many seconds; None for never.
+        """
+        by_connection = {worker.connection: worker for worker in self.workers}
+        deadlines = [since + self._timeout_s for worker in self.workers if (since := self._since(worker)) is not None]
+        waits = [max(0.0, deadline - time.monotonic()) for deadline in deadlines] + ([] if patience_s is None else [patience_s])
+        heard = wait([*by_connection, bell], min(waits, default=None))
+        messages = [self._receive(by_connection[c]) for c in heard if isinstance(c, Connection)]
+        spoken = {worker for worker, _ in messages}
+        return messages + [(worker, self._hung()) for worker in self.workers if worker not in spoken and self._overdue(worker)]
 
     def replace(self, worker: Worker) -> None:
         """Kill a worker and start a new one in its place."""
@@ -281,6 +300,7 @@ def _serve(connection: Connection, rollout: Rollout, privileged: bool) -> None:
 def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Message:
     env = rollout.env
     if isinstance(command, Begin):
+        rollout.abandon()  # an episode that the policy lost
         observation, new_subtask = rollout.begin(command.spec, command.index), False
     else:
         chunk = rollout.advance(command.actions, command.done)
