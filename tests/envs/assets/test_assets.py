@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import gzip
-import io
 import json
 import os
 import subprocess
@@ -17,97 +16,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from toy_assets import (
+    ARCHIVE,
+    COMMIT,
+    FILES,
+    LARGE,
+    STAND_IN,
+    STAND_INS_ARCHIVE,
+    TOP,
+    UNLISTED,
+    content_of,
+    digest,
+    left_in,
+    tar_gz,
+    without_large,
+)
 
 from vlagym.envs import assets
 from vlagym.envs.assets import archive as archive_module
 from vlagym.envs.assets import download as download_module
 from vlagym.envs.assets import make_manifest
 from vlagym.envs.assets import manifest as manifest_module
-from vlagym.envs.assets.manifest import Digest, load_manifest, manifest_names, read_manifest
+from vlagym.envs.assets.manifest import load_manifest, manifest_names, read_manifest
 from vlagym.errors import AssetError, ConfigError, VlagymError
 from vlagym.eval.cli.assets import main as cli
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TOP = f"Toy-{COMMIT}"
-ARCHIVE = f"{TOP}.tar.gz"
-STAND_INS_ARCHIVE = f"{TOP}.stand_ins.tar.gz"
-FILES = {
-    "data/empty.yaml": b"",
-    "LICENSE": b"do what you like\n",
-    "data/scene.xml": b"<mujoco/>" * 100,
-    "data/meshes/bowl.msh": os.urandom(200_000),
-    "data/meshes/large.dae": b"the real mesh" * 1000,
-}
-LARGE = "data/meshes/large.dae"
-STAND_IN = {"data/meshes/large.glb": b"a cube"}
-UNLISTED = {"README.md": b"not part of the set"}
-
 REAL_MIRROR = os.environ.get("VLAGYM_ASSETS_MIRROR", "")
 needs_mirror = pytest.mark.skipif(not REAL_MIRROR, reason="needs a mirror of the public archives: VLAGYM_ASSETS_MIRROR")
-
-
-def tar_gz(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for path, content in files.items():
-            info = tarfile.TarInfo(f"{TOP}/{path}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-        for member in members:
-            tar.addfile(member)
-    return buffer.getvalue()
-
-
-def digest(content: bytes) -> Digest:
-    made = Digest(len(content))
-    made.update(content)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def toy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """One asset set `toy` whose largest file is known by git's object id alone; returns the folder of manifests."""
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    files: dict[str, dict[str, object]] = {
-        path: {"size": len(content), "sha256": digest(content).sha256} for path, content in FILES.items()
-    }
-    files[LARGE] = {"git_sha1": digest(FILES[LARGE]).git_sha1}
-    files["data/variant.glb"] = {"git_sha1": "0" * 40, "optional": True}
-    ((path, content),) = STAND_IN.items()
-    stand_ins = {path: {"size": len(content), "sha256": digest(content).sha256, "stands_in_for": LARGE}}
-    head = {"name": "toy", "repository": "someone/Toy", "commit": COMMIT, "root": "data"}
-    (folder / "toy.json").write_text(json.dumps({**head, "files": files, "stand_ins": stand_ins}))
-    monkeypatch.setattr(manifest_module, "MANIFESTS_DIR", folder)
-    load_manifest.cache_clear()
-    for variable in ("VLAGYM_ASSETS_MIRROR", "VLAGYM_ASSETS_STAND_INS", "VLAGYM_OFFLINE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("VLAGYM_ASSETS_DIR", str(tmp_path / "assets"))
-    monkeypatch.setattr(download_module, "FIRST_PAUSE_S", 0.01)
-    yield folder
-    load_manifest.cache_clear()
-
-
-@pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-    (folder / ARCHIVE).write_bytes(tar_gz(FILES | UNLISTED))
-    monkeypatch.setenv("VLAGYM_ASSETS_MIRROR", str(folder))
-    return folder
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock")) if folder.exists() else []
-
-
-def content_of(folder: assets.AssetFolder) -> dict[str, bytes]:
-    base = folder.path.parent
-    return {path.relative_to(base).as_posix(): path.read_bytes() for path in base.rglob("*") if path.is_file()}
-
-
-def without_large() -> dict[str, bytes]:
-    return {path: content for path, content in FILES.items() if path != LARGE}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------------------
@@ -283,7 +218,7 @@ def test_a_missing_file_that_nothing_stands_in_for_is_an_error(incomplete_mirror
     with pytest.raises(AssetError, match="no stand-ins"):
         assets.fetch("toy")
     (incomplete_mirror / ARCHIVE).write_bytes(tar_gz({"LICENSE": FILES["LICENSE"]}))
-    with pytest.raises(AssetError, match=r"nothing stands in for data/empty\.yaml, data/meshes/bowl\.msh"):
+    with pytest.raises(AssetError, match=r"Nothing stands in for data/empty\.yaml, data/meshes/bowl\.msh"):
         assets.fetch("toy")
     assert left_in(assets.assets_dir()) == []
 
@@ -558,6 +493,7 @@ def test_offline_never_touches_the_network_but_a_folder_will_do(server, monkeypa
     monkeypatch.setenv("VLAGYM_OFFLINE", "1")
     for mirror in (server.url, ""):
         monkeypatch.setenv("VLAGYM_ASSETS_MIRROR", mirror)
+        monkeypatch.setenv("VLAGYM_ASSETS_SOURCE", "auto")
         with pytest.raises(AssetError, match=r"VLAGYM_OFFLINE=1 forbids the network.*VLAGYM_ASSETS_MIRROR=FOLDER"):
             assets.fetch("toy")
     assert server.log == []
