@@ -1,4 +1,4 @@
-"""Benchmarks: one folder each, all behind the contract in `vlagym.envs.env`.
+"""Benchmarks: one folder each, all behind the contract in `vlagym.envs.base`.
 
 Importing this package registers ``vlagym/<suite>-v0`` with gymnasium, so ``gymnasium.make("vlagym.envs:vlagym/libero_goal-v0")``
 works anywhere.

@@ -20,7 +20,7 @@ from vlagym.eval.cli.main import main as cli
 THIRD_PARTY_SUITES = """
 import os, signal
 from toy_suite import ToySuite
-from vlagym.envs.env import Check
+from vlagym.envs.suite import Check
 from vlagym.errors import DependencyError
 
 
