@@ -7,11 +7,8 @@ over or of another shape is listed.
 
 from __future__ import annotations
 
-import argparse
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import numpy as np
 
 from ...errors import ConfigError, PolicyError
 from ..network.packages import require
+from ..network.writing import check_free, new_checkpoint
 from .config import Rt1Config
 from .policy_specs import FILE_NAME, read_action_parts
 from .tf_checkpoint import TensorBundle
@@ -26,22 +24,6 @@ from .tf_checkpoint import TensorBundle
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _NAMED = "agent/_actor_network/"
 _NUMBERED = re.compile(r"model_variables/(\d+)")
-
-
-def main(argv: Sequence[str]) -> int:
-    """Convert what the command line names; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="vla-eval convert", description="Convert checkpoints of other frameworks.")
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    rt1 = kinds.add_parser("rt1", help="an RT-1 or RT-1-X policy of TensorFlow (TensorFlow is not needed)")
-    rt1.add_argument("source", type=Path, help="folder of a SavedModel or training checkpoint, or one FILE.index")
-    rt1.add_argument("out", type=Path, help="folder to write; must not exist")
-    rt1.add_argument("--encoder-width", type=float, default=1.2, help="EfficientNet's width coefficient (default: B3's 1.2)")
-    rt1.add_argument("--encoder-depth", type=float, default=1.4, help="EfficientNet's depth coefficient (default: B3's 1.4)")
-    arguments = parser.parse_args(argv)
-    config = convert(arguments.source, arguments.out, arguments.encoder_width, arguments.encoder_depth)
-    print(f"{arguments.out}: RT-1 with {config.layers} layers of {config.model_size}, window {config.window}.")
-    print(f"Use it with policy.checkpoint={arguments.out}")
-    return 0
 
 
 def convert(source: Path, out: Path, encoder_width: float = 1.2, encoder_depth: float = 1.4) -> Rt1Config:
@@ -61,11 +43,12 @@ def convert(source: Path, out: Path, encoder_width: float = 1.2, encoder_depth: 
         PolicyError: A damaged file, or weights that are missing, left over or of another shape (all are named).
     """
     require(("torch", "safetensors"), "rt1")
+    from safetensors.numpy import save_file
+
     from ..network.weights import check_shapes
     from .naming import official_variables
 
-    if out.exists():
-        raise ConfigError(f"{out} exists already; name another folder or remove it.")
+    check_free(out)
     index = _find_index(source)
     bundle = TensorBundle(index)
     start = Rt1Config(encoder_width, encoder_depth, action=read_action_parts(_find_specs(index)))
@@ -78,7 +61,9 @@ def convert(source: Path, out: Path, encoder_width: float = 1.2, encoder_depth: 
         for variable in variables
         if variable.ours is not None
     }
-    _write(config, tensors, out)
+    with new_checkpoint(out) as folder:
+        save_file(tensors, folder / "model.safetensors")
+        config.write(folder / "config.json")
     return config
 
 
@@ -169,15 +154,3 @@ def _check_names(bundle: TensorBundle, named: Mapping[str, str]) -> None:
     ]
     if strangers:
         raise PolicyError(f"{bundle.index} lists its variables in another order than an RT-1: {', '.join(strangers)}.")
-
-
-def _write(config: Rt1Config, tensors: Mapping[str, np.ndarray], out: Path) -> None:  # type: ignore[type-arg]
-    from safetensors.numpy import save_file
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        whole = Path(folder) / out.name
-        whole.mkdir()
-        save_file(dict(tensors), whole / "model.safetensors")
-        config.write(whole / "config.json")
-        shutil.move(whole, out)

@@ -1,0 +1,30 @@
+"""`vla-eval convert KIND ...`: checkpoints of other frameworks become safetensors and a JSON description, once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str]) -> int:
+    """Convert what the command line names; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="vla-eval convert", description="Convert checkpoints of other frameworks.")
+    kinds = parser.add_subparsers(required=True, metavar="KIND")
+    rt1 = kinds.add_parser("rt1", help="an RT-1 or RT-1-X policy of TensorFlow (TensorFlow is not needed)")
+    rt1.add_argument("source", type=Path, help="folder of a SavedModel or training checkpoint, or one FILE.index")
+    rt1.add_argument("out", type=Path, help="folder to write; must not exist")
+    rt1.add_argument("--encoder-width", type=float, default=1.2, help="EfficientNet's width coefficient (default: B3's 1.2)")
+    rt1.add_argument("--encoder-depth", type=float, default=1.4, help="EfficientNet's depth coefficient (default: B3's 1.4)")
+    rt1.set_defaults(convert=_rt1)
+    arguments = parser.parse_args(argv)
+    print(f"{arguments.out}: {arguments.convert(arguments)}.")
+    print(f"Use it with policy.checkpoint={arguments.out}")
+    return 0
+
+
+def _rt1(arguments: argparse.Namespace) -> str:
+    from ...policies.rt1.convert import convert
+
+    config = convert(arguments.source, arguments.out, arguments.encoder_width, arguments.encoder_depth)
+    return f"RT-1 with {config.layers} layers of {config.model_size}, window {config.window}"
