@@ -26,6 +26,7 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "openvla_oft_joint": "vlagym.policies.openvla.policy:make_openvla_oft_joint",
         "rt1": "vlagym.policies.rt1.policy:make_rt1",
         "rt1_x": "vlagym.policies.rt1.policy:make_rt1_x",
+        "robovlms": "vlagym.policies.robovlms.policy:make_robovlms",
     },
     group="vlagym.policies",
 )

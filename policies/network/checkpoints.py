@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,18 @@ class Checkpoint:
 
     def sha256(self) -> str:
         """Hash of the names and contents of all files that a policy may read."""
-        digest = hashlib.sha256()
-        for file in sorted(self.folder.iterdir()):
-            if file.suffix in _HASHED:
-                digest.update(f"{file.name}\0{_file_sha256(file)}\n".encode())
-        return digest.hexdigest()
+        return files_sha256(file for file in sorted(self.folder.iterdir()) if file.suffix in _HASHED)
 
 
-def find_checkpoint(name: str, extra: str) -> Checkpoint:
+def files_sha256(files: Iterable[Path]) -> str:
+    """Hash of the names and contents of files, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{_file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def find_checkpoint(name: str, extra: str, wanted: Sequence[str] | None = None) -> Checkpoint:
     """Find a checkpoint, downloading it if it is on the hub and not here yet.
 
     Downloads show their progress. With ``HF_HUB_OFFLINE`` or ``VLAGYM_OFFLINE`` set, only what is in the hub's cache is used.
@@ -51,6 +56,7 @@ def find_checkpoint(name: str, extra: str) -> Checkpoint:
     Args:
         name: A folder, or ``OWNER/NAME@REVISION`` on the hub; the revision is a commit, tag or branch, ``main`` if left out.
         extra: The extra of vlagym that brings huggingface_hub.
+        wanted: Patterns of what is downloaded, e.g. ``configs/*.json``; None for all at the top that a policy may read.
 
     Raises:
         ConfigError: There is no such folder, repository or revision, or it cannot be reached.
@@ -62,18 +68,18 @@ def find_checkpoint(name: str, extra: str) -> Checkpoint:
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if not match:
         raise ConfigError(f"policy.checkpoint={name}: there is no such folder, and a name on the hub has the form OWNER/NAME.")
-    return _fetch(name, match[1], match[2], extra)
+    return _fetch(name, match[1], match[2], extra, wanted)
 
 
-def _fetch(name: str, repository: str, revision: str | None, extra: str) -> Checkpoint:
+def _fetch(name: str, repository: str, revision: str | None, extra: str, wanted: Sequence[str] | None) -> Checkpoint:
     require(("huggingface_hub",), extra)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     settings: dict[str, Any] = {
         "revision": revision,
-        "allow_patterns": _WANTED,
-        "ignore_patterns": ["*/*"],  # training leaves adapters in folders of their own
+        "allow_patterns": _WANTED if wanted is None else list(wanted),
+        "ignore_patterns": ["*/*"] if wanted is None else None,  # training leaves adapters in folders of their own
         "local_files_only": os.environ.get("VLAGYM_OFFLINE", "") not in ("", "0"),
     }
     try:

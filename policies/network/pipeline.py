@@ -1,6 +1,6 @@
 """What surrounds a network in a policy, as the recipe says: images on their way in, actions on their way out.
 
-Shared by the adapters of OpenVLA, OpenVLA-OFT and RT-1. It keeps what action transforms remember of each episode, and it is where a
+Shared by the adapters of networks. It keeps what action transforms remember of each episode, and it is where a
 number that is not finite is caught, before a transform could turn it into a plausible action.
 """
 
@@ -79,6 +79,10 @@ class Pipeline:
             self.action_spec = transform.spec(self.action_spec)
         self._memories: dict[str, list[dict[str, Any]]] = {}
         self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="images")
+
+    def keep_cameras(self, count: int) -> None:
+        """Look through the first `count` cameras alone: a checkpoint that was trained without the others has no use for them."""
+        self.cameras = self.cameras[:count]
 
     def reset(self, episode_ids: Sequence[str]) -> None:
         """Forget what action transforms remember of these episodes."""

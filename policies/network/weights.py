@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -224,8 +224,12 @@ def check_shapes(needed: Mapping[str, tuple[int, ...]], found: Mapping[str, tupl
         raise PolicyError(f"the weights in {where} do not fit the network the settings describe. " + "; ".join(problems) + ".")
 
 
-def load_pt(file: Path) -> dict[str, torch.Tensor]:
+def load_pt(file: Path, inside: Sequence[str] = ()) -> dict[str, torch.Tensor]:
     """The state dict in a ``.pt`` file; nothing in the file is executed.
+
+    Args:
+        file: As `torch.save` wrote it.
+        inside: Names under which a training checkpoint may keep its state dict beside other things; empty where the file is one.
 
     Raises:
         PolicyError: The file is damaged, or holds anything but named tensors.
@@ -237,6 +241,10 @@ def load_pt(file: Path) -> dict[str, torch.Tensor]:
             f"{file} cannot be loaded as plain weights ({_reason(error)}). It is damaged, or it holds Python objects, which vlagym "
             "does not execute; save the state dict alone with torch.save(module.state_dict(), file)."
         ) from error
+    if inside and isinstance(loaded, Mapping):
+        loaded = next((loaded[name] for name in inside if name in loaded), None)
+        if loaded is None:
+            raise PolicyError(f"{file} is not a training checkpoint of this kind: it holds no {' and no '.join(inside)}.")
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
         raise PolicyError(f"{file} must hold a state dict (names and tensors); got {type(loaded).__name__}.")
     return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}

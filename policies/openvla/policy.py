@@ -15,6 +15,7 @@ from ...errors import ConfigError
 from ..base import Chunk, PolicyObservation, episode_generator
 from ..network.adapter import NetworkPolicy
 from ..network.pipeline import Pipeline, Recipe, no_recipe
+from .config import IMAGE_SIZE
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform
 from .statistics import OFT_EPSILON, Scale
@@ -50,10 +51,10 @@ class OpenVlaPolicy(NetworkPolicy):
         self._allowed = self._tokenizer.ids if constrain_actions else None
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
-        from .images import stack_images
+        from ..network.images import stack_images
 
         prompts = self._opened.prompts(observations)
-        images = stack_images(self._pipeline.images(observations))
+        images = stack_images(self._pipeline.images(observations), IMAGE_SIZE)
         ids = self._model.generate(images, prompts, self._scale.size, self._allowed)
         actions = self._scale.unnormalise(self._tokenizer.decode(ids))
         return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
@@ -93,10 +94,10 @@ class OpenVlaOftPolicy(NetworkPolicy):
         self._executes = executes
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
-        from .images import stack_images
+        from ..network.images import stack_images
 
         prompts = self._opened.prompts(observations)
-        images = stack_images(self._pipeline.images(observations))
+        images = stack_images(self._pipeline.images(observations), IMAGE_SIZE)
         proprio = None
         if self._proprio_scale is not None:
             proprio = self._proprio_scale.normalise(np.stack([observation["state"] for observation in observations]))

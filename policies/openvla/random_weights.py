@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-
 from ..._registry import unknown_name
+from ..network.tokenizer import stand_in_ids
 from .config import TOWERS, LanguageConfig, ModelConfig, TowerConfig
 from .statistics import Statistics
 from .tokens import BOS_ID, EMPTY_WORD_ID
@@ -58,6 +56,4 @@ def random_config(name: str, action_size: int) -> ModelConfig:
 
 def encode_words(prompt: str) -> tuple[int, ...]:
     """Token ids that stand in for a tokenizer's: one per word, as many as Llama's would roughly be."""
-    words = re.findall(r"\w+|[^\w\s]|\n", prompt)
-    ids = [3 + int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little") % (EMPTY_WORD_ID - 3) for word in words]
-    return (BOS_ID, *ids, EMPTY_WORD_ID)
+    return (BOS_ID, *stand_in_ids(prompt, 3, EMPTY_WORD_ID), EMPTY_WORD_ID)

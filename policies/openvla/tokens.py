@@ -6,13 +6,13 @@ Source: the prompt builders and ``predict_action`` of openvla/openvla c8f03f48, 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ...errors import ConfigError, PolicyError
+from ..network.tokenizer import FileTokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class PromptEncoder(Protocol):
 
 
 class PromptTokenizer:
-    """The tokenizer of a checkpoint, straight from its ``tokenizer.json``.
+    """The tokenizer of a checkpoint, and the empty word at the end where the prompt does not end in it.
 
     Args:
         file: ``tokenizer.json``.
@@ -67,27 +67,12 @@ class PromptTokenizer:
     """
 
     def __init__(self, file: Path) -> None:
-        from tokenizers import Tokenizer
-
-        if not file.is_file():
-            raise PolicyError(f"{file.name} is missing in {file.parent}; a complete checkpoint has it.")
-        try:
-            self._tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # the Rust library raises plain Exception
-            raise PolicyError(f"{file} is not a tokenizer ({error}); fetch the checkpoint again.") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._encode = lru_cache(maxsize=4096)(self._encode_once)
+        self._encode = FileTokenizer(file)
 
     def __call__(self, prompt: str) -> tuple[int, ...]:
         """Token ids, with ``<s>`` first and the empty word last."""
-        return self._encode(prompt)
-
-    def _encode_once(self, prompt: str) -> tuple[int, ...]:
-        ids = list(self._tokenizer.encode(prompt).ids)
-        if ids[-1] != EMPTY_WORD_ID:
-            ids.append(EMPTY_WORD_ID)
-        return tuple(ids)
+        ids = self._encode(prompt)
+        return ids if ids[-1] == EMPTY_WORD_ID else (*ids, EMPTY_WORD_ID)
 
 
 class ActionTokenizer:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from ..network.images import normalise
 from .config import IMAGE_SIZE, PATCH_SIZE, PATCHES, TowerConfig
 
 LAYER_NORM_EPS = 1e-6
@@ -165,12 +166,7 @@ class VisionBackbone(nn.Module):
 
     def normalise(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Pixel values for each tower: uint8[B, 224, 224, 3] -> float32[B, 3, 224, 224]."""
-        unit = images.permute(0, 3, 1, 2).to(torch.float32) / 255
-        values = []
-        for mean, std in zip(self._means, self._stds, strict=True):
-            shape = (1, 3, 1, 1)
-            values.append((unit - unit.new_tensor(mean).view(shape)) / unit.new_tensor(std).view(shape))
-        return values
+        return [normalise(images, mean, std) for mean, std in zip(self._means, self._stds, strict=True)]
 
     def forward(self, images: torch.Tensor, sentence: torch.Tensor | None = None) -> torch.Tensor:
         """Patch features of all images of an observation, one image after the other.

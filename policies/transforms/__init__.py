@@ -11,19 +11,31 @@ from .actions import (
     FlipBinaryGripper,
     GripperDeadband,
     NegateGripper,
+    PatientGripper,
     RescaleEntries,
     StickyGripper,
+    StretchToRange,
     euler_to_axis_angle,
 )
 from .base import ActionTransform, ImageTransform
 from .by_name import ACTION_TRANSFORMS, IMAGE_TRANSFORMS, action_transforms, describe, image_transforms
-from .images import AreaResize, CenterCrop, JpegRoundTrip, Lanczos3Resize, MirrorHorizontally, ResizeWithPad, check_image
+from .images import (
+    AreaResize,
+    BicubicResize,
+    CenterCrop,
+    JpegRoundTrip,
+    Lanczos3Resize,
+    MirrorHorizontally,
+    ResizeWithPad,
+    check_image,
+)
 
 __all__ = [
     "ACTION_TRANSFORMS",
     "IMAGE_TRANSFORMS",
     "ActionTransform",
     "AreaResize",
+    "BicubicResize",
     "BinaryGripper",
     "CenterCrop",
     "EnsembleActions",
@@ -35,9 +47,11 @@ __all__ = [
     "Lanczos3Resize",
     "MirrorHorizontally",
     "NegateGripper",
+    "PatientGripper",
     "RescaleEntries",
     "ResizeWithPad",
     "StickyGripper",
+    "StretchToRange",
     "action_transforms",
     "check_image",
     "describe",

@@ -2,12 +2,14 @@
 
 Sources: the reference LIBERO evaluation of OpenVLA (openvla/openvla c8f03f48, experiments/robot/robot_utils.py); SimplerEnv's RT-1
 (simpler-env/SimplerEnv 4ab7178e, policies/rt1/rt1_model.py) and its OpenVLA adapter (DelinQu/SimplerEnv-OpenVLA ccfe380,
-policies/openvla/openvla_model.py); Euler angles as in transforms3d 0.4.2.
+policies/openvla/openvla_model.py); RoboVLMs' SimplerEnv wrapper (Robot-VLAs/RoboVLMs 8adc1d28, eval/simpler/model_wrapper.py);
+Euler angles as in transforms3d 0.4.2.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +57,7 @@ class BinaryGripper(ActionTransform):
 
 @dataclass(frozen=True)
 class StickyGripper(ActionTransform):
-    """An absolute gripper in [0, 1] (1 open) becomes the change the Google robot expects, held for a while once it is large.
+    """An absolute gripper (larger is more open) becomes the change the Google robot expects, held for a while once it is large.
 
     The change is the previous value minus the present one, so closing is positive. A change beyond the threshold starts a hold: it
     is repeated for `steps` actions, whatever the policy says meanwhile.
@@ -70,7 +72,7 @@ class StickyGripper(ActionTransform):
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """The gripper opens at -1 and closes at +1."""
-        self._need((before.gripper_open, before.gripper_closed), (1.0, 0.0), "a gripper (open, closed) of")
+        self._need(before.gripper_open > before.gripper_closed, True, "a gripper that opens at the larger value:")
         return _respec(before, gripper_open=-1.0, gripper_closed=1.0)
 
     def _next(self, value: float, memory: Memory) -> float:
@@ -82,6 +84,30 @@ class StickyGripper(ActionTransform):
             memory["held"] -= 1
             change = memory["change"]
         return float(change)
+
+
+@dataclass(frozen=True)
+class PatientGripper(ActionTransform):
+    """Gripper g (larger is more open) becomes +1 from the `steps`-th value in a row above the threshold on, else -1.
+
+    So a single open command between closed ones is not obeyed, and an episode begins with the gripper told to close.
+    """
+
+    steps: int = 2
+    threshold: float = 0.5
+
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """float[T, A] -> float[T, A]; remembers how many there were in a row."""
+        gripper = []
+        for value in actions[:, -1]:
+            memory["in_a_row"] = memory.get("in_a_row", 0) + 1 if value > self.threshold else 0
+            gripper.append(1.0 if memory["in_a_row"] >= self.steps else -1.0)
+        return _with_gripper(actions, np.array(gripper))
+
+    def spec(self, before: ActionSpec) -> ActionSpec:
+        """The gripper opens at +1 and closes at -1."""
+        self._need(before.gripper_open > before.gripper_closed, True, "a gripper that opens at the larger value:")
+        return _respec(before, gripper_open=1.0, gripper_closed=-1.0)
 
 
 @dataclass(frozen=True)
@@ -125,6 +151,33 @@ class RescaleEntries(ActionTransform):
         scaled = (actions[:, entries] + self.before) / (2 * self.before) * (2 * self.after) - self.after
         rescaled[:, entries] = np.clip(scaled, -self.after, self.after)
         return rescaled
+
+
+@dataclass(frozen=True)
+class StretchToRange(ActionTransform):
+    """Every entry, the gripper too, is mapped linearly from [-1, 1] to a range of its own: metres, radians, and how far it is open.
+
+    Attributes:
+        low: What -1 becomes, per entry.
+        high: What 1 becomes, per entry.
+    """
+
+    low: Sequence[float]
+    high: Sequence[float]
+
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """float[T, A] -> float64[T, A]."""
+        low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
+        stretched: Chunk = 0.5 * (actions + 1) * (high - low) + low
+        return stretched
+
+    def spec(self, before: ActionSpec) -> ActionSpec:
+        """Metres and radians, and the gripper's values stretched like the others."""
+        self._need((len(self.low), len(self.high)), (before.size, before.size), "as many entries as low and high have:")
+        self._need(before.unit, "controller", "a unit of")
+        low, high = self.low[-1], self.high[-1]
+        opened, closed = (0.5 * (value + 1) * (high - low) + low for value in (before.gripper_open, before.gripper_closed))
+        return _respec(before, unit="m_rad", gripper_open=opened, gripper_closed=closed)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from .actions import (
     FlipBinaryGripper,
     GripperDeadband,
     NegateGripper,
+    PatientGripper,
     RescaleEntries,
     StickyGripper,
+    StretchToRange,
 )
 from .base import ActionTransform, ImageTransform
-from .images import AreaResize, CenterCrop, JpegRoundTrip, Lanczos3Resize, MirrorHorizontally, ResizeWithPad
+from .images import AreaResize, BicubicResize, CenterCrop, JpegRoundTrip, Lanczos3Resize, MirrorHorizontally, ResizeWithPad
 
 IMAGE_TRANSFORMS: dict[str, type[ImageTransform]] = {
     "mirror_horizontally": MirrorHorizontally,
@@ -29,14 +31,17 @@ IMAGE_TRANSFORMS: dict[str, type[ImageTransform]] = {
     "center_crop": CenterCrop,
     "resize_with_pad": ResizeWithPad,
     "area_resize": AreaResize,
+    "bicubic_resize": BicubicResize,
 }
 ACTION_TRANSFORMS: dict[str, type[ActionTransform]] = {
     "flip_binary_gripper": FlipBinaryGripper,
     "binary_gripper": BinaryGripper,
     "sticky_gripper": StickyGripper,
+    "patient_gripper": PatientGripper,
     "negate_gripper": NegateGripper,
     "gripper_deadband": GripperDeadband,
     "rescale_entries": RescaleEntries,
+    "stretch_to_range": StretchToRange,
     "euler_to_axis_angle": EulerToAxisAngle,
     "ensemble_actions": EnsembleActions,
 }

@@ -137,6 +137,25 @@ class AreaResize(ImageTransform):
         return resized
 
 
+@dataclass(frozen=True)
+class BicubicResize(ImageTransform):
+    """Resize without regard to the aspect ratio, as Pillow's ``Image.resize(..., BICUBIC)``, which antialiases in integers."""
+
+    height: int = 224
+    width: int = 224
+
+    def __call__(self, image: Image) -> Image:
+        """uint8[H, W, 3] -> uint8[height, width, 3]."""
+        if image.shape[:2] == (self.height, self.width):
+            return image
+        try:
+            from PIL import Image as PilImage
+        except ImportError as error:
+            raise DependencyError("bicubic_resize needs Pillow; install it with `pip install pillow`.") from error
+        picture = PilImage.fromarray(np.ascontiguousarray(image))
+        return np.asarray(picture.resize((self.width, self.height), PilImage.Resampling.BICUBIC), np.uint8)
+
+
 def check_image(image: Any, camera: str) -> Image:
     """The image of a camera, if it is one.
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from closeness import assert_close
 
+from vlagym.policies.network.images import stack_images
 from vlagym.policies.network.weights import SafetensorsFolder, StateDict
 from vlagym.policies.openvla.config import ModelConfig
-from vlagym.policies.openvla.images import stack_images
 from vlagym.policies.openvla.loading import build
 from vlagym.policies.openvla.model import Decoder, OpenVla
 from vlagym.policies.openvla.tokens import ActionTokenizer
@@ -23,7 +23,7 @@ Prompts = list[tuple[int, ...]]
 
 def test_images_are_resized_as_by_the_processor(recorded: Recorded) -> None:
     raw = [*recorded["images_224"], *recorded["images_256"]]
-    np.testing.assert_array_equal(stack_images([[image] for image in raw])[:, 0], recorded["resized_u8"])
+    np.testing.assert_array_equal(stack_images([[image] for image in raw], 224)[:, 0], recorded["resized_u8"])
 
 
 def test_pixel_values_use_the_stored_normalisation(model: OpenVla, recorded: Recorded) -> None:
