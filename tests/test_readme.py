@@ -20,8 +20,9 @@ from vlagym.eval.plan.config import split_suites
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted({(a or b).strip() for a, b in re.findall(r"`vla-eval ([^`]+)`|^vla-eval ([^&#\n]+)", README, re.M)})
-# Takes a checkpoint of TensorFlow; run in tests/policies/rt1/test_convert.py.
+# Take a checkpoint of another framework; run in tests/policies/rt1/test_convert.py and tests/policies/robovlms/test_opening.py.
 COMMANDS.remove("convert rt1 SAVED_MODEL OUT")
+COMMANDS.remove("convert robovlms FILE.pt OUT")
 SHORT_RUN = ["tasks=[0]", "episodes_per_task=1", "workers=1", "video=none"]
 SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...conf import CONF_DIR
+from ...conf import CONF_DIR, group_names
 from ...envs.registry import make_suite
 from ...policies.registry import make_policy
 from ..plan.config import compose_settings
@@ -22,10 +22,21 @@ def main(argv: Sequence[str]) -> int:
         print((CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
         return 0
     settings = compose_settings(argv, name)
+    if name == "bench_policy" and not any(argument.startswith("suite=") for argument in argv):
+        settings = _on_a_suite_of_its_own(settings, argv)
     report = measure(settings)
     if settings["json"]:
         Path(settings["json"]).write_text(json.dumps({"settings": settings, **report}, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _on_a_suite_of_its_own(settings: dict[str, Any], argv: Sequence[str]) -> dict[str, Any]:
+    """The settings, or those for the first suite that the policy has a recipe for where it has none for the default suite."""
+    policy, suite = settings["policy"]["name"], settings["suite"]["name"]
+    suites = [name.removeprefix(f"{policy}-") for name in group_names("recipe") if name.startswith(f"{policy}-")]
+    if not suites or suite in suites:
+        return settings
+    return compose_settings([f"suite={suites[0]}", *argv], "bench_policy")
 
 
 def _measurement(argv: Sequence[str]) -> tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]:

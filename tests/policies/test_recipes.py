@@ -15,6 +15,7 @@ from vlagym.policies.registry import make_policy
 
 RECIPES = group_names("recipe")
 LIBERO = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+CALVIN = ("calvin_abc_d", "calvin_abcd_d")
 SIMPLER = ("simpler_google_va", "simpler_google_vm", "simpler_widowx")
 
 
@@ -22,6 +23,7 @@ def test_every_pair_that_was_published_has_a_recipe() -> None:
     expected = {f"{policy}-{suite}" for policy in ("openvla", "openvla_oft", "openvla_oft_joint") for suite in LIBERO}
     expected |= {f"{policy}-{suite}" for policy in ("openvla", "rt1_x") for suite in SIMPLER}
     expected |= {f"rt1-{suite}" for suite in SIMPLER if "google" in suite}
+    expected |= {f"robovlms-{suite}" for suite in (*CALVIN, *SIMPLER)}
     assert set(RECIPES) == expected
 
 
@@ -59,7 +61,7 @@ def test_the_command_line_has_the_last_word() -> None:
     assert (leg.policy["checkpoint"], leg.policy["unnorm_key"]) == ("mine", "my_data")
 
 
-@pytest.mark.parametrize("policy", ["openvla", "openvla_oft", "openvla_oft_joint", "rt1", "rt1_x"])
+@pytest.mark.parametrize("policy", ["openvla", "openvla_oft", "openvla_oft_joint", "rt1", "rt1_x", "robovlms"])
 def test_a_pair_without_recipe_is_refused(policy: str) -> None:
     [leg] = load_config(["suite=libero_90", f"policy={policy}"]).legs
     known = ", ".join(recipe.removeprefix(f"{policy}-") for recipe in RECIPES if recipe.startswith(f"{policy}-"))

@@ -84,3 +84,13 @@ def test_the_command_line_writes_a_table_and_json(golden: Path, tmp_path: Path, 
     assert report["loading"]["weight_bytes"] == report["provenance"]["weight_bytes"] > 4 * 2 * 32064 * 48
     assert main(["bench", "policy=openvla", "--help"]) == 0
     assert "batch_sizes" in capsys.readouterr().out
+
+
+def test_a_policy_without_a_recipe_for_the_default_suite_is_timed_on_one_of_its_own(golden: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="RoboVLMs needs the extra robovlms")
+    checkpoint, backbone = golden / "robovlms" / "ckpt" / "kosmos_ph_tiny.pt", golden / "robovlms" / "kosmos-tiny"
+    arguments = ["policy=robovlms", f"policy.checkpoint={checkpoint}", f"policy.backbone={backbone}", "policy.device=cpu"]
+    short = ["batch_sizes=[2]", "calls=1", "warm_up=0", f"json={tmp_path / 'bench.json'}"]
+    for more, suite in (([], "calvin_abc_d"), (["suite=simpler_widowx"], "simpler_widowx")):
+        assert main(["bench", *arguments, *short, *more]) == 0
+        assert json.loads((tmp_path / "bench.json").read_text())["settings"]["suite"]["name"] == suite

@@ -123,6 +123,13 @@ def test_names_of_data_parallel_training_lose_their_prefix(tmp_path: Path) -> No
     assert list(load_pt(tmp_path / "a.pt")) == ["fc1.weight"]
 
 
+def test_a_state_dict_inside_a_training_checkpoint_is_found(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "shapes": {torch.Size([2])}, "model_state_dict": {"fc1.weight": torch.ones(2)}}, tmp_path / "a.pt")
+    assert list(load_pt(tmp_path / "a.pt", ("state_dict", "model_state_dict"))) == ["fc1.weight"]
+    with pytest.raises(PolicyError, match="holds no weights and no network"):
+        load_pt(tmp_path / "a.pt", ("weights", "network"))
+
+
 def test_numbers_survive_the_way_through_a_file(tmp_path: Path) -> None:
     values = {"0.weight": torch.from_numpy(np.arange(12, dtype=np.float32).reshape(4, 3))}
     safetensors_torch.save_file(values, tmp_path / "model.safetensors")
