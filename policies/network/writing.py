@@ -11,7 +11,7 @@ from ...errors import ConfigError
 
 
 def check_free(out: Path) -> None:
-    """Make sure that nothing is in the way of a new folder, before hours are spent on what goes into it.
+    """Make sure that nothing is in the way of a new folder, before work is spent on what goes into it.
 
     Raises:
         ConfigError: There is something already.
