@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
 from ..base import Policy
-from .pipeline import Pipeline
+from ..pipeline import Pipeline
 
 if TYPE_CHECKING:
     from torch import nn

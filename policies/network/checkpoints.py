@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
-from .packages import require
+from ..packages import require
 
 # What is fetched: settings, tokenizer and weights, never code.
 _WANTED = ["*.json", "*.safetensors", "*_checkpoint.pt"]

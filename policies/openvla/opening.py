@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import ConfigError
 from ..base import PolicyObservation
 from ..network.checkpoints import Checkpoint, find_checkpoint
-from ..network.packages import require
+from ..packages import require
 from .config import ModelConfig, read_config
 from .platforms import OftConfig
 from .statistics import OFT_EPSILON, Scale

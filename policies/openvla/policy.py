@@ -14,7 +14,7 @@ from ...envs.suite import Suite
 from ...errors import ConfigError
 from ..base import Chunk, PolicyObservation, episode_generator
 from ..network.adapter import NetworkPolicy
-from ..network.pipeline import Pipeline, Recipe, no_recipe
+from ..pipeline import Pipeline, Recipe, no_recipe
 from .config import IMAGE_SIZE
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform

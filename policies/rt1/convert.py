@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, PolicyError
-from ..network.packages import require
 from ..network.writing import check_free, new_checkpoint
+from ..packages import require
 from .config import Rt1Config
 from .policy_specs import FILE_NAME, read_action_parts
 from .tf_checkpoint import TensorBundle

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..._registry import did_you_mean, import_target
 from ...errors import ConfigError, PolicyError
-from ..network.packages import require
+from ..packages import require
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,8 +18,8 @@ from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
 from ..network.adapter import NetworkPolicy
 from ..network.checkpoints import Checkpoint, find_checkpoint
-from ..network.packages import require
-from ..network.pipeline import Pipeline, Recipe
+from ..packages import require
+from ..pipeline import Pipeline, Recipe
 from .config import Rt1Config
 from .instructions import make_encoder
 

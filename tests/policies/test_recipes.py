@@ -10,7 +10,7 @@ from vlagym.conf import group_names, suite_names
 from vlagym.envs.registry import make_suite
 from vlagym.errors import ConfigError
 from vlagym.eval.plan.config import load_config
-from vlagym.policies.network.pipeline import Pipeline
+from vlagym.policies.pipeline import Pipeline
 from vlagym.policies.registry import make_policy
 
 RECIPES = group_names("recipe")

@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Sequence
 
-from ...errors import DependencyError
+from ..errors import DependencyError
 
 _MODULES = {"pillow": "PIL"}
 

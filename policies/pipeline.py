@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from ...conf import group_names
-from ...envs.spec import ActionSpec
-from ...envs.suite import Suite
-from ...errors import ConfigError, PolicyError
-from ..base import Chunk, PolicyObservation
-from ..transforms import action_transforms, check_image, describe, image_transforms
+from ..conf import group_names
+from ..envs.spec import ActionSpec
+from ..envs.suite import Suite
+from ..errors import ConfigError, PolicyError
+from .base import Chunk, PolicyObservation
+from .transforms import action_transforms, check_image, describe, image_transforms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
