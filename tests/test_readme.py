@@ -23,6 +23,8 @@ COMMANDS = sorted({(a or b).strip() for a, b in re.findall(r"`vla-eval ([^`]+)`|
 # Take a checkpoint of another framework; run in tests/policies/rt1/test_convert.py and tests/policies/robovlms/test_opening.py.
 COMMANDS.remove("convert rt1 SAVED_MODEL OUT")
 COMMANDS.remove("convert robovlms FILE.pt OUT")
+# Goes on until it is stopped; run in tests/eval/cli/test_serve.py.
+COMMANDS.remove("serve policy=openvla_oft suite=libero_goal port=8000 protocol=openpi")
 SHORT_RUN = ["tasks=[0]", "episodes_per_task=1", "workers=1", "video=none"]
 SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]
 

@@ -29,6 +29,7 @@ _COMMANDS = {
     "power": ("vlagym.eval.cli.power", "how many episodes it takes to see a drop"),
     "render": ("vlagym.eval.cli.render", "draw recorded episodes again, at any size, from any camera"),
     "report": ("vlagym.eval.cli.report", "write an HTML report of runs with their videos"),
+    "serve": ("vlagym.eval.cli.serve", "let a policy answer over the network: openpi's or vla-eval's protocol"),
     "table": ("vlagym.eval.cli.table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ..network.packages import require
 from ..network.writing import check_free, new_checkpoint
+from ..packages import require
 from .config import RoboVlmsConfig
 from .opening import EXTRA, PACKAGES, find_published, read_pt
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import ConfigError, PolicyError
 from ..network.checkpoints import files_sha256, find_checkpoint
-from ..network.packages import require
 from ..network.tokenizer import FileTokenizer, stand_in_ids
+from ..packages import require
 from .config import RoboVlmsConfig, TextConfig, VisionConfig, read_config, read_published
 
 if TYPE_CHECKING:

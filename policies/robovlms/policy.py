@@ -19,7 +19,7 @@ from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
 from ..network.adapter import NetworkPolicy
-from ..network.pipeline import Pipeline, Recipe, no_recipe
+from ..pipeline import Pipeline, Recipe, no_recipe
 from .config import IMAGE_SIZE, RoboVlmsConfig
 from .opening import PACKAGES, Opened, open_checkpoint
 

@@ -16,7 +16,7 @@ from vlagym.errors import ConfigError, PolicyError
 from vlagym.eval.plan.config import load_config
 from vlagym.policies.base import PolicyObservation
 from vlagym.policies.checker import check_policy
-from vlagym.policies.network.pipeline import Pipeline
+from vlagym.policies.pipeline import Pipeline
 from vlagym.policies.robovlms.policy import RoboVlmsPolicy
 
 from .conftest import Make
