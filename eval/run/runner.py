@@ -15,8 +15,9 @@ from ...errors import PolicyError, RunError
 from ...policies.base import Policy, PolicyObservation, SeatLostError
 from ..plan.plan import EpisodeQueue
 from ..record.events import Subscriber
+from .messages import Actions, Begin, Ended, Failed, Lost, Message, Ready, WorkerSettings
 from .seats import Answer, SeatPool
-from .workers import Actions, Begin, Ended, Failed, Lost, Message, Ready, Worker, WorkerPool, WorkerSettings
+from .workers import Worker, WorkerPool
 
 # Errors about this machine rather than about one episode: no other episode would fare better.
 _MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError")
@@ -143,7 +144,8 @@ class Runner:
 
     def _end(self, result: EpisodeResult, worker: Worker, seats: SeatPool) -> None:
         self._leave(worker, seats, again=False)
-        execution = {"worker": worker.index, "attempts": self._failures.get(result.spec, 0) + 1, **result.execution}
+        attempts = self._failures.get(result.spec, 0) + (result.error is None)
+        execution = {"worker": worker.index, "attempts": attempts, **result.execution}
         for subscriber in self._subscribers:
             subscriber.episode_ended(replace(result, execution=execution))
 

@@ -1,7 +1,6 @@
-"""Worker processes: each keeps one environment (its compiled models and GL context) for its whole life and runs episodes in it.
+"""The main process's side of the workers: a pool of processes that are kept alive, each behind a channel that never blocks.
 
-The main process speaks to a worker through one pipe: `Begin` or `Actions` goes in, `Observed`, `Ended` or `Failed` comes out, one
-for one. A worker that dies, or does not answer in time, is replaced; what to do about its episode is the runner's business.
+A worker that dies, or does not answer in time, is replaced; what to do about its episode is the runner's business.
 """
 
 from __future__ import annotations
@@ -9,127 +8,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import selectors
 import signal
 import socket
-import threading
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from ...envs.spec import Observation
 from ...envs.suite import Suite
-from ...episode import EpisodeResult, EpisodeSpec
-from ...errors import VlagymError
-from ...policies.base import PolicyObservation
-from .rollout import RecordSettings, Rollout, TrajectoryRecorder, VideoRecorder
+from ...episode import EpisodeSpec
+from ...errors import RunError
+from .channel import Channel
+from .messages import Actions, Begin, Lost, Message, Ready, WorkerSettings
+from .parent import EndWithParent, call
+from .rollout import RecordSettings
+from .worker import worker_main
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    import numpy as np
-    from numpy.typing import NDArray
-
 _CLOSE_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker is told when it is started.
-
-    Attributes:
-        suite: What to build the environment from.
-        cameras: Images the policy needs in an observation.
-        privileged: Whether observations carry `VlaEnv.privileged_state`.
-        record: Where and what to record; None records nothing.
-        egl_devices: GPUs to render on; worker i uses entry i modulo their number. None leaves the choice to the driver.
-    """
-
-    suite: Suite
-    cameras: tuple[str, ...]
-    privileged: bool
-    record: RecordSettings | None
-    egl_devices: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Start this episode, whatever became of the last; `index` is its position in the plan."""
-
-    spec: EpisodeSpec
-    index: int
-
-
-@dataclass(frozen=True)
-class Actions:
-    """Execute these actions float[T, A]; with `done` the policy declares the task accomplished."""
-
-    actions: NDArray[np.floating[Any]]
-    done: bool = False
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The environment has been built."""
-
-
-@dataclass(frozen=True)
-class Observed:
-    """The episode goes on from here.
-
-    Attributes:
-        observation: What the policy sees now.
-        privileged: `VlaEnv.privileged_state`, if asked for.
-        step: Policy steps executed so far.
-        new_subtask: The policy has to start afresh.
-    """
-
-    observation: Observation
-    privileged: dict[str, NDArray[np.float64]] | None
-    step: int
-    new_subtask: bool
-
-    def for_policy(self, spec: EpisodeSpec) -> PolicyObservation:
-        """The observation as the policy receives it."""
-        seen = self.observation
-        observation: PolicyObservation = {
-            "images": seen["images"],
-            "state": seen["state"],
-            "instruction": seen["instruction"],
-            "episode_id": spec.id,
-            "step": self.step,
-        }
-        if self.privileged is not None:
-            observation["privileged"] = self.privileged
-        return observation
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The episode is over."""
-
-    result: EpisodeResult
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Something was raised. `understood` if it was a `VlagymError`, which trying again would not change."""
-
-    kind: str
-    message: str
-    understood: bool
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The main process's own finding: the worker died or hangs."""
-
-    reason: str
-
-
-Message = Ready | Observed | Ended | Failed | Lost
+_LAST_BREATH_S = 2.0  # from a closed pipe to the exit code of the process behind it
 
 
 @dataclass(eq=False)
@@ -138,7 +38,7 @@ class Worker:
 
     index: int
     process: SpawnProcess
-    connection: Connection
+    channel: Channel
     started: float = field(default_factory=time.monotonic)
     ready: bool = False
     spec: EpisodeSpec | None = None
@@ -148,25 +48,39 @@ class Worker:
         """Give it something to do; a broken pipe shows when its answer is waited for."""
         self.waiting_since = time.monotonic()
         try:
-            self.connection.send(command)
+            self.channel.send(command)
         except OSError:  # it died; `WorkerPool.wait` finds its pipe closed and reports it
             return
 
+    @property
+    def since(self) -> float | None:
+        """When it was last given something that it has not answered; None if nothing is expected of it."""
+        return self.waiting_since if self.ready else self.started
+
 
 class WorkerPool:
-    """A number of workers that are kept alive.
+    """A number of workers that are kept alive, and that end with the thread that made the pool.
 
     Args:
         settings: The same for all.
         size: How many.
         timeout_s: Longest time a worker may take to answer.
+
+    Raises:
+        RunError: This machine starts no more processes.
     """
 
     def __init__(self, settings: WorkerSettings, size: int, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
         self._context = multiprocessing.get_context("spawn")
-        self.workers = [self._start(index) for index in range(size)]
+        self.workers: list[Worker] = []
+        try:
+            for index in range(size):
+                self.workers.append(self._start(index))
+        except BaseException:  # raised again: whatever it was, no worker stays behind
+            self._kill(self.workers)
+            raise
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -179,158 +93,90 @@ class WorkerPool:
         return [worker for worker in self.workers if worker.ready and worker.spec is None]
 
     def wait(self, bell: socket.socket, patience_s: float | None) -> list[tuple[Worker, Message]]:
-        """Block until at least one worker has something to say, then take all that is there without waiting further.
+        """Block until at least one worker has something to say or is late, then take all that is there without waiting further.
 
         Args:
             bell: Return, perhaps with nothing, when this can be read from.
             patience_s: Likewise after so many seconds; None for never.
         """
-        by_connection = {worker.connection: worker for worker in self.workers}
-        deadlines = [since + self._timeout_s for worker in self.workers if (since := self._since(worker)) is not None]
+        deadlines = [worker.since + self._timeout_s for worker in self.workers if worker.since is not None]
         waits = [max(0.0, deadline - time.monotonic()) for deadline in deadlines] + ([] if patience_s is None else [patience_s])
-        heard = wait([*by_connection, bell], min(waits, default=None))
-        messages = [self._receive(by_connection[c]) for c in heard if isinstance(c, Connection)]
+        messages = self._listen(bell, min(waits, default=None))
         spoken = {worker for worker, _ in messages}
         return messages + [(worker, self._hung()) for worker in self.workers if worker not in spoken and self._overdue(worker)]
 
     def replace(self, worker: Worker) -> None:
         """Kill a worker and start a new one in its place."""
-        self._kill(worker)
+        self._kill([worker])
         self.workers[self.workers.index(worker)] = self._start(worker.index)
 
     def close(self) -> None:
         """Let idle workers leave by themselves, then end the others; nothing survives."""
-        for worker in self.workers:
-            worker.connection.close()  # a worker that waits for a command sees the end of its pipe and leaves
-        deadline = time.monotonic() + _CLOSE_TIMEOUT_S
-        for worker in self.workers:
-            if worker.spec is None:
-                worker.process.join(max(0.0, deadline - time.monotonic()))
-            self._kill(worker)
+        try:
+            for worker in self.workers:
+                worker.channel.close()  # a worker that waits for a command sees the end of its pipe and leaves
+            deadline = time.monotonic() + _CLOSE_TIMEOUT_S
+            for worker in self.workers:
+                if worker.ready and worker.spec is None:
+                    worker.process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            self._kill(self.workers)
 
     def _start(self, index: int) -> Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_worker_main, args=(theirs, index, self._settings), name=f"worker-{index}")
-        process.start()
-        theirs.close()
-        return Worker(index, process, ours)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            arguments = (EndWithParent(), worker_main, theirs, index, self._settings)
+            process = self._context.Process(target=call, args=arguments, name=f"worker-{index}")
+            try:
+                process.start()
+            except OSError as error:
+                ours.close()
+                raise RunError(f"worker {index} cannot be started: {error}. Ask for fewer with workers=N.") from error
+        return Worker(index, process, Channel(ours))
 
-    def _since(self, worker: Worker) -> float | None:
-        """When the worker was last given something it has not answered; None if nothing is expected of it."""
-        return worker.waiting_since if worker.ready else worker.started
+    def _listen(self, bell: socket.socket, seconds: float | None) -> list[tuple[Worker, Message]]:
+        """What workers say within so many seconds, or until the bell; sends on what did not fit their pipes."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(bell, selectors.EVENT_READ)
+            for worker in self.workers:
+                write = selectors.EVENT_WRITE if worker.channel.unsent else 0
+                selector.register(worker.channel, selectors.EVENT_READ | write, worker)
+            heard = [key.data for key, _ in selector.select(seconds) if key.data is not None]
+        messages = [(worker, self._exchange(worker)) for worker in heard]
+        return [(worker, message) for worker, message in messages if message is not None]
+
+    def _exchange(self, worker: Worker) -> Message | None:
+        """Send what is to be sent, then the worker's message, if it is whole."""
+        try:
+            worker.channel.flush()
+            message: Message | None = worker.channel.receive()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            worker.process.join(_LAST_BREATH_S)
+            return Lost(f"its process {_exit_reason(worker.process.exitcode)}")
+        if message is not None:
+            worker.waiting_since = None
+            worker.ready = worker.ready or isinstance(message, Ready)
+        return message
 
     def _overdue(self, worker: Worker) -> bool:
-        since = self._since(worker)
-        return since is not None and time.monotonic() >= since + self._timeout_s
+        return worker.since is not None and time.monotonic() >= worker.since + self._timeout_s
 
     def _hung(self) -> Lost:
         return Lost(f"it did not answer for {self._timeout_s:g} s (worker_timeout_s)")
 
-    def _receive(self, worker: Worker) -> tuple[Worker, Message]:
-        try:
-            message: Message = worker.connection.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):
-            worker.process.join(_CLOSE_TIMEOUT_S)
-            return worker, Lost(f"its process ended with {_exit_reason(worker.process.exitcode)}")
-        worker.waiting_since = None
-        worker.ready = worker.ready or isinstance(message, Ready)
-        return worker, message
-
-    def _kill(self, worker: Worker) -> None:
-        if worker.process.is_alive():
+    def _kill(self, workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            worker.channel.close()
             worker.process.kill()
-        worker.process.join()
-        worker.connection.close()
+        for worker in workers:
+            worker.process.join(_CLOSE_TIMEOUT_S)  # not for ever: a driver may hold on to a process that has been killed
 
 
 def _exit_reason(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        return f"signal {signal.Signals(-exitcode).name}"
-    return f"exit code {exitcode}"
-
-
-def _worker_main(connection: Connection, index: int, settings: WorkerSettings) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    if settings.egl_devices:
-        device = str(settings.egl_devices[index % len(settings.egl_devices)])
-        os.environ.update(MUJOCO_EGL_DEVICE_ID=device, EGL_VISIBLE_DEVICES=device)  # the latter for pybullet
-    try:
-        rollout = _build(settings)
-    except Exception as error:  # sent on: the main process decides
-        _send(connection, _failure(error))
-        return
-    _send(connection, Ready())
-    try:
-        _serve(connection, rollout, settings.privileged)
-    finally:
-        rollout.abandon()
-        rollout.env.close()
-
-
-def _build(settings: WorkerSettings) -> Rollout:
-    env = settings.suite.make_env(settings.cameras)
-    if settings.record is None:
-        return Rollout(env, [])
-    video = [VideoRecorder(settings.record)] if settings.record.video != "none" else []
-    return Rollout(env, [TrajectoryRecorder(settings.record), *video])
-
-
-def _serve(connection: Connection, rollout: Rollout, privileged: bool) -> None:
-    """Answer commands until the main process closes the pipe."""
-    clock = rollout.env.clock
-    while True:
-        with clock("idle"):
-            connection.poll(None)
-        try:
-            with clock("transport"):
-                command: Begin | Actions = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return
-        try:
-            answer = _execute(command, rollout, privileged)
-        except Exception as error:  # sent on: the main process decides
-            rollout.abandon()
-            answer = _failure(error)
-        with clock("transport"):
-            if not _send(connection, answer):
-                return
-
-
-def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Message:
-    env = rollout.env
-    if isinstance(command, Begin):
-        rollout.abandon()  # an episode that the policy lost
-        observation, new_subtask = rollout.begin(command.spec, command.index), False
-    else:
-        chunk = rollout.advance(command.actions, command.done)
-        if chunk.observation is None:
-            return Ended(rollout.finish(chunk))
-        observation, new_subtask = chunk.observation, chunk.new_subtask
-    return Observed(observation, env.privileged_state() if privileged else None, rollout.steps, new_subtask)
-
-
-def _failure(error: Exception) -> Failed:
-    understood = isinstance(error, VlagymError)
-    message = str(error) if understood else "".join(traceback.format_exception(error)[-4:]).strip()
-    return Failed(type(error).__name__, message, understood)
-
-
-def _send(connection: Connection, message: Message) -> bool:
-    """Send to the main process; False if it is gone."""
-    try:
-        connection.send(message)
-    except (BrokenPipeError, ConnectionResetError):
-        return False
-    return True
-
-
-def _leave_with_parent() -> None:
-    """End this process when the main process is gone, even if a simulator call never returns."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+        return f"ended with signal {signal.Signals(-exitcode).name}"
+    return "closed its pipe" if exitcode is None else f"ended with exit code {exitcode}"
 
 
 def default_worker_count(episodes: int, asked: int | None) -> int:

@@ -1,0 +1,113 @@
+"""What the main process and a worker say to each other: `Begin` or `Actions` goes in, `Observed`, `Ended` or `Failed` comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...envs.spec import Observation
+from ...envs.suite import Suite
+from ...episode import EpisodeResult, EpisodeSpec
+from ...policies.base import PolicyObservation
+from .rollout import RecordSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is told when it is started.
+
+    Attributes:
+        suite: What to build the environment from.
+        cameras: Images the policy needs in an observation.
+        privileged: Whether observations carry `VlaEnv.privileged_state`.
+        record: Where and what to record; None records nothing.
+        egl_devices: GPUs to render on; worker i uses entry i modulo their number. None leaves the choice to the driver.
+    """
+
+    suite: Suite
+    cameras: tuple[str, ...]
+    privileged: bool
+    record: RecordSettings | None
+    egl_devices: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Start this episode, whatever became of the last; `index` is its position in the plan."""
+
+    spec: EpisodeSpec
+    index: int
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Execute these actions float[T, A]; with `done` the policy declares the task accomplished."""
+
+    actions: NDArray[np.floating[Any]]
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The environment has been built."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The episode goes on from here.
+
+    Attributes:
+        observation: What the policy sees now.
+        privileged: `VlaEnv.privileged_state`, if asked for.
+        step: Policy steps executed so far.
+        new_subtask: The policy has to start afresh.
+    """
+
+    observation: Observation
+    privileged: dict[str, NDArray[np.float64]] | None
+    step: int
+    new_subtask: bool
+
+    def for_policy(self, spec: EpisodeSpec) -> PolicyObservation:
+        """The observation as the policy receives it."""
+        seen = self.observation
+        observation: PolicyObservation = {
+            "images": seen["images"],
+            "state": seen["state"],
+            "instruction": seen["instruction"],
+            "episode_id": spec.id,
+            "step": self.step,
+        }
+        if self.privileged is not None:
+            observation["privileged"] = self.privileged
+        return observation
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The episode is over."""
+
+    result: EpisodeResult
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Something was raised. `understood` if it was a `VlagymError`, which trying again would not change."""
+
+    kind: str
+    message: str
+    understood: bool
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The main process's own finding: the worker died or hangs."""
+
+    reason: str
+
+
+Message = Ready | Observed | Ended | Failed | Lost

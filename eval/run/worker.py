@@ -1,0 +1,90 @@
+"""A worker process: one environment (its compiled models and GL context), kept for its whole life, in which it runs episodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import traceback
+
+from ...errors import VlagymError
+from .channel import Channel
+from .messages import Actions, Begin, Ended, Failed, Message, Observed, Ready, WorkerSettings
+from .rollout import Rollout, TrajectoryRecorder, VideoRecorder
+
+
+def worker_main(end: socket.socket, index: int, settings: WorkerSettings) -> None:
+    """Build the environment, then answer commands until the main process closes the channel."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
+    channel = Channel(end)
+    if settings.egl_devices:
+        device = str(settings.egl_devices[index % len(settings.egl_devices)])
+        os.environ.update(MUJOCO_EGL_DEVICE_ID=device, EGL_VISIBLE_DEVICES=device)  # the latter for pybullet
+    try:
+        rollout = _build(settings)
+    except Exception as error:  # sent on: the main process decides
+        _send(channel, _failure(error))
+        return
+    _send(channel, Ready())
+    try:
+        _serve(channel, rollout, settings.privileged)
+    finally:
+        rollout.abandon()
+        rollout.env.close()
+
+
+def _build(settings: WorkerSettings) -> Rollout:
+    env = settings.suite.make_env(settings.cameras)
+    if settings.record is None:
+        return Rollout(env, [])
+    video = [VideoRecorder(settings.record)] if settings.record.video != "none" else []
+    return Rollout(env, [TrajectoryRecorder(settings.record), *video])
+
+
+def _serve(channel: Channel, rollout: Rollout, privileged: bool) -> None:
+    clock = rollout.env.clock
+    while True:
+        try:
+            with clock("idle"):
+                channel.wait()
+            with clock("transport"):
+                command: Begin | Actions | None = channel.receive()
+        except (EOFError, OSError):
+            return
+        assert command is not None  # this end waits for whole messages
+        try:
+            answer = _execute(command, rollout, privileged)
+        except Exception as error:  # sent on: the main process decides
+            rollout.abandon()
+            answer = _failure(error)
+        with clock("transport"):
+            if not _send(channel, answer):
+                return
+
+
+def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Message:
+    env = rollout.env
+    if isinstance(command, Begin):
+        rollout.abandon()  # an episode that the policy lost
+        observation, new_subtask = rollout.begin(command.spec, command.index), False
+    else:
+        chunk = rollout.advance(command.actions, command.done)
+        if chunk.observation is None:
+            return Ended(rollout.finish(chunk))
+        observation, new_subtask = chunk.observation, chunk.new_subtask
+    return Observed(observation, env.privileged_state() if privileged else None, rollout.steps, new_subtask)
+
+
+def _failure(error: Exception) -> Failed:
+    understood = isinstance(error, VlagymError)
+    message = str(error) if understood else "".join(traceback.format_exception(error)[-4:]).strip()
+    return Failed(type(error).__name__, message, understood)
+
+
+def _send(channel: Channel, message: Message) -> bool:
+    """Send to the main process; False if it is gone."""
+    try:
+        channel.send(message)
+    except OSError:
+        return False
+    return True
