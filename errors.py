@@ -31,3 +31,7 @@ class EnvError(VlagymError):
 
 class RunError(VlagymError):
     """A run folder that cannot be read, resumed or trusted."""
+
+
+class StorageError(RunError):
+    """A disk that is full, read-only or gone, or files of a run that were taken away; no other episode would fare better."""

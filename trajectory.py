@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from .errors import RunError
+from ._durable import put_in_place
+from .errors import RunError, StorageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,10 +38,10 @@ def save_trajectory(
     physics_states: NDArray[np.float64],
     meta: dict[str, Any],
 ) -> None:
-    """Write a trajectory file; it is complete or not there at all.
+    """Write a trajectory file; it is on the disk and complete when this returns, or not there at all.
 
     Raises:
-        RunError: The disk is full or the folder cannot be written.
+        StorageError: The disk is full or the folder cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     arrays = {
@@ -52,10 +53,10 @@ def save_trajectory(
     try:
         with part.open("wb") as file:
             np.savez_compressed(file, **arrays)
-        part.replace(path)
+        put_in_place(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise RunError(f"{path.name} could not be written ({error}); free some space, then resume the run.") from error
+        raise StorageError(f"{path} could not be written: {error.strerror}. Free some space, then resume the run.") from error
 
 
 def load_trajectory(path: Path) -> Trajectory:

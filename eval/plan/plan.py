@@ -30,7 +30,7 @@ def plan_episodes(
         trials: Exactly these trials of each task, instead of the first ones.
 
     Raises:
-        ConfigError: An unknown task or trial, or more episodes than a task has trials.
+        ConfigError: An unknown task or trial, nothing to run, or more episodes than a task has trials.
     """
     if tasks is not None:
         _check_known(suites, tasks)
@@ -40,6 +40,8 @@ def plan_episodes(
             if tasks is None or task.name in tasks or index in tasks:
                 chosen = _trials(suite, task, episodes_per_task, trials)
                 plan += [EpisodeSpec(suite.name, task.name, trial, seed) for seed in seeds for trial in chosen]
+    if not plan:
+        raise ConfigError(f"nothing to run: tasks={list(tasks or [])} and seeds={list(seeds)} leave no episode.")
     return plan
 
 

@@ -25,6 +25,9 @@ class Subscriber:
     def episode_ended(self, result: EpisodeResult) -> None:
         """An episode is over."""
 
+    def noticed(self, sentence: str) -> None:
+        """Something that whoever watches the run should know."""
+
     def waiting(self, name: str, seconds: float) -> None:
         """The run has been waiting that long for what is named, such as an answer of the policy; said again every doubling."""
 

@@ -72,6 +72,9 @@ class LiveProgress(Subscriber):
         self._running[spec] = steps
         self._waiting.clear()
 
+    def noticed(self, sentence: str) -> None:
+        self._live.console.print(sentence, highlight=False, markup=False)
+
     def waiting(self, name: str, seconds: float) -> None:
         self._waiting[name] = seconds
 
@@ -138,6 +141,9 @@ class PlainProgress(Subscriber):
         )
         for problem in _problems(result):
             self._print(f"    {problem}")
+
+    def noticed(self, sentence: str) -> None:
+        self._print(sentence)
 
     def waiting(self, name: str, seconds: float) -> None:
         self._print(_waiting(name, seconds))

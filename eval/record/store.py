@@ -2,65 +2,34 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from ...episode import EpisodeResult, EpisodeSpec
-from ...errors import RunError
-from ..tables.folder import RunFolder, write_atomically
+from ..tables.log import EpisodeLog
 from .events import Subscriber
 
 
 class Store(Subscriber):
-    """Appends every result to episodes.jsonl; a line that was written stays written whatever happens next.
+    """Appends every result to a log; a line that was written stays written whatever happens next.
 
     Args:
-        folder: Where the run is kept.
-
-    Raises:
-        RunError: Another process is writing to this run.
+        log: Opened by whoever owns the run; its folder is the run's.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._lock = (folder.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process is running {folder.path}; wait for it or stop it first.") from error
-        self._file: IO[str] | None = None
+    def __init__(self, log: EpisodeLog) -> None:
+        self._log = log
 
     def run_started(self, plan: Sequence[EpisodeSpec], finished: Sequence[EpisodeResult]) -> None:
-        self._rewrite(finished)
-        _remove_parts(self._folder.path)
-        self._file = self._folder.episodes_file.open("a", encoding="utf-8")
+        self._log.repair()
+        _remove_parts(self._log.path.parent)
 
     def episode_ended(self, result: EpisodeResult) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(json.dumps(result.to_json()) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            remedy = f"Free some space, then `vla-eval resume={self._folder.path}`."
-            raise RunError(f"{self._folder.episodes_file} cannot be written: {error}. {remedy}") from error
+        self._log.append(result)
 
     def run_ended(self, interrupted: bool) -> None:
-        if self._file is not None:
-            self._file.close()
-        _remove_parts(self._folder.path)
-        self._lock.close()
-
-    def _rewrite(self, finished: Sequence[EpisodeResult]) -> None:
-        """Keep what counts of earlier sessions: a cut last line and errors, which are tried again, go."""
-        if self._folder.episodes_file.exists():
-            text = "".join(json.dumps(result.to_json()) + "\n" for result in finished)
-            write_atomically(self._folder.episodes_file, text)
+        _remove_parts(self._log.path.parent)
 
 
 def _remove_parts(path: Path) -> None:

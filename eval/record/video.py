@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._durable import put_in_place
 from ...errors import RunError
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ class VideoWriter:
     def __init__(self, folder: Path, part_name: str, fps: float) -> None:
         self._folder = folder
         self._part = folder / ".partial" / part_name
-        self._part.parent.mkdir(parents=True, exist_ok=True)
         self._fps = fps
         self._frames: queue.Queue[Image | None] = queue.Queue(_QUEUED_FRAMES)
         self._error: Exception | None = None
@@ -63,7 +63,7 @@ class VideoWriter:
         self._frames.put(frame)
 
     def finish(self, name: str) -> Path:
-        """Wait for the encoder and give the file its final name.
+        """Wait for the encoder and give the file its final name; then it is on the disk.
 
         Raises:
             RunError: The video could not be written (full disk, encoder failure); nothing is left of it.
@@ -72,9 +72,9 @@ class VideoWriter:
         try:
             if self._error is not None:
                 raise self._error
-            _check_complete_mp4(self._part)
+            check_complete_mp4(self._part)
             final = self._folder / name
-            self._part.replace(final)
+            put_in_place(self._part, final)
         except (OSError, RunError) as error:
             self._part.unlink(missing_ok=True)
             raise RunError(
@@ -101,6 +101,7 @@ class VideoWriter:
                 continue  # keep emptying the queue so that add() never blocks for good
             try:
                 if writer is None:
+                    self._part.parent.mkdir(parents=True, exist_ok=True)
                     writer = imageio.get_writer(
                         self._part,
                         format="FFMPEG",
@@ -122,7 +123,7 @@ class VideoWriter:
                 self._error = self._error or error
 
 
-def _check_complete_mp4(path: Path) -> None:
+def check_complete_mp4(path: Path) -> None:
     """Walk the file's top-level boxes: ffmpeg leaves a cut file without an error when the disk is full at the end.
 
     Raises:

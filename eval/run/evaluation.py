@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import time
+import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...envs.registry import make_suite
 from ...envs.suite import Suite
@@ -23,9 +25,11 @@ from ..record.events import Subscriber
 from ..record.provenance import differences, environment, leg_header
 from ..record.store import Store
 from ..record.trackers import TrackedRun, Tracking, load_trackers
-from ..tables.folder import RunFolder
+from ..tables.folder import FolderTakenError, RunFolder
+from ..tables.log import EpisodeLog
 from ..tables.runs import merged_notices
 from ..tables.success import chain_table, group_table, success_table, write_summary
+from .incomplete import find_incomplete
 from .rollout import RecordSettings
 from .runner import Runner
 from .workers import default_worker_count, worker_settings
@@ -57,6 +61,7 @@ class Outcome:
     interrupted: bool
 
 
+_T = TypeVar("_T")
 MakeQueue = Callable[[Sequence[EpisodeSpec]], EpisodeQueue]
 
 
@@ -71,7 +76,8 @@ def evaluate(config: RunConfig, subscribers: Sequence[Subscriber] = (), make_que
     Raises:
         VlagymError: Something that can be mended: a setting, an asset, the policy, the disk. Finished episodes are kept.
     """
-    return _Evaluation(config, make_queue=make_queue).start(subscribers)
+    with _no_exit():
+        return _Evaluation(config, make_queue=make_queue).start(subscribers)
 
 
 def resume(
@@ -82,6 +88,8 @@ def resume(
     make_queue: MakeQueue = EpisodeQueue,
 ) -> Outcome:
     """Finish an interrupted run: only what is missing, and what ended in an error, is run.
+
+    An episode whose trajectory is gone is run again, a video that is gone is drawn again. A run that is refused is left as it was.
 
     Args:
         path: The run's folder.
@@ -94,10 +102,11 @@ def resume(
         RunError: Not a run, or its protocol, plan or policy is no longer the recorded one.
     """
     folder = RunFolder(path)
-    config = folder.config()
-    if execution is not None:
-        config = config.with_execution_of(execution, names)
-    return _Evaluation(config, folder, make_queue).resume(subscribers)
+    with folder.open_log() as log, _no_exit():
+        config = folder.config()
+        if execution is not None:
+            config = config.with_execution_of(execution, names)
+        return _Evaluation(config, folder, make_queue).resume(log, subscribers)
 
 
 class _Evaluation:
@@ -126,53 +135,112 @@ class _Evaluation:
 
     def start(self, subscribers: Sequence[Subscriber]) -> Outcome:
         policies = self._policies()
-        stamp = self.header["stamp"]
-        self.folder = RunFolder(Path(self.config.run_dir) if self.config.run_dir else default_run_dir(self.config, stamp))
-        self.folder.create(self.config, self.header)
-        return self._run([], policies, subscribers)
+        first, log = self._accepted(policies, self._create)
+        with log:
+            return self._run(log, [], chain([first], policies), subscribers)
 
-    def resume(self, subscribers: Sequence[Subscriber]) -> Outcome:
+    def resume(self, log: EpisodeLog, subscribers: Sequence[Subscriber]) -> Outcome:
         assert self.folder is not None
-        recorded = self.folder.header()
+        folder = self.folder
+        recorded = folder.header()
         self._check_same(recorded)
         session = {**environment(), "at": self.header["created"]}
         self.header = {"run_id": self.header["run_id"], **recorded, "resumed": [*recorded.get("resumed", []), session]}
-        planned = set(self.plan)
-        finished = [result for result in self.folder.results() if result.error is None and result.spec in planned]
-        return self._run(finished, self._policies(), subscribers)
+        results = self._results()
+        policies = self._policies()
+        first, _ = self._accepted(policies, lambda: folder.write_header(self.header))
+        return self._run(log, [r for r in results if r.error is None], chain([first], policies), subscribers)
 
-    def _run(self, finished: list[EpisodeResult], policies: Iterator[Policy], subscribers: Sequence[Subscriber]) -> Outcome:
+    def _accepted(self, policies: Iterator[Policy], begin: Callable[[], _T]) -> tuple[Policy, _T]:
+        """The first policy, and what comes of beginning the run once it is known to be the right one."""
+        first = next(policies)
+        try:
+            self._note_policy(0, first)
+            return first, begin()
+        except BaseException:
+            with suppress(Exception):  # the first error is the one that says what to mend
+                first.close()
+            raise
+
+    def _create(self) -> EpisodeLog:
+        """Make the run's folder: the one asked for, or one of a name that nobody has."""
+        wanted = Path(self.config.run_dir) if self.config.run_dir else default_run_dir(self.config, self.header["stamp"])
+        for number in count(1):
+            self.folder = RunFolder(wanted if number == 1 else wanted.with_name(f"{wanted.name}--{number}"))
+            try:
+                return self.folder.create(self.config, self.header)
+            except FolderTakenError:
+                if self.config.run_dir:
+                    raise
+        raise AssertionError("numbers do not end")
+
+    def _run(
+        self, log: EpisodeLog, results: list[EpisodeResult], policies: Iterator[Policy], subscribers: Sequence[Subscriber]
+    ) -> Outcome:
         assert self.folder is not None
-        done = {result.spec for result in finished}
-        collected = _Results(finished)
+        again = find_incomplete(self.folder.path, results, self.config.video)
+        finished = [r for r in results if r.spec not in again.unrecorded and r.spec not in again.undrawn]
         tracked = TrackedRun(self.folder.path.resolve(), self.header["run_id"], {"config": self.config.to_json(), **self.header})
         tracking = [Tracking(name, tracker(), tracked) for name, tracker in self.trackers]
-        everyone: list[Subscriber] = [Store(self.folder), collected, *tracking, *subscribers]
+        everyone: list[Subscriber] = [Store(log), *tracking, *subscribers]
         interrupted = False
-        for subscriber in everyone:
-            subscriber.run_started(self.plan, finished)
         try:
-            with _interrupt_on_sigterm():
-                for number, suite in enumerate(self.suites):
-                    missing = [(i, spec) for i, spec in enumerate(self.plan) if spec.suite == suite.name and spec not in done]
-                    policy = next(policies)
-                    try:
-                        self._check_policy(number, policy)
-                        if missing:
-                            self._run_leg(suite, self.config.legs[number], policy, missing, everyone)
-                    finally:
-                        policy.close()
+            for subscriber in everyone:
+                subscriber.run_started(self.plan, finished)
+                again.tell(subscriber)
+            self._run_legs({result.spec for result in finished}, again.undrawn, policies, everyone)
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            self._finish(collected, everyone, interrupted)
-        table = success_table(collected.results, self.plan)
-        complete = sum(result.error is None for result in collected.results) == len(self.plan)
-        chains, groups = self._chains(collected), self._groups(collected)
-        return Outcome(self.folder.path, table, chains, groups, merged_notices(self.header), complete, interrupted)
+        except BaseException:
+            for step in (*(partial(s.run_ended, False) for s in everyone), self._summarise):
+                with suppress(Exception):  # the first error is the one that says what to mend
+                    step()
+            raise
+        for subscriber in everyone:
+            subscriber.run_ended(interrupted)
+        return self._summarise(interrupted)
+
+    def _run_legs(
+        self,
+        done: set[EpisodeSpec],
+        undrawn: Mapping[EpisodeSpec, EpisodeResult],
+        policies: Iterator[Policy],
+        subscribers: Sequence[Subscriber],
+    ) -> None:
+        assert self.folder is not None
+        for number, suite in enumerate(self.suites):
+            missing = [(i, spec) for i, spec in enumerate(self.plan) if spec.suite == suite.name and spec not in done]
+            with _closed(next(policies)) as policy:
+                if number:
+                    self._note_policy(number, policy)
+                    self.folder.write_header(self.header)
+                if missing:
+                    self._run_leg(suite, self.config.legs[number], policy, missing, undrawn, subscribers)
+
+    def _summarise(self, interrupted: bool = False) -> Outcome:
+        """Write the tables of what is on the disk: what counts is what can be read back."""
+        assert self.folder is not None
+        results = self._results()
+        table, chains, groups = success_table(results, self.plan), self._chains(results), self._groups(results)
+        notices = merged_notices(self.header)
+        write_summary(self.folder.path, table, notices, chains, groups)
+        complete = sum(result.error is None for result in results) == len(self.plan)
+        return Outcome(self.folder.path, table, chains, groups, notices, complete, interrupted)
+
+    def _results(self) -> list[EpisodeResult]:
+        """What the folder has of the plan."""
+        assert self.folder is not None
+        planned = set(self.plan)
+        return [result for result in self.folder.results() if result.spec in planned]
 
     def _run_leg(
-        self, suite: Suite, leg: Leg, policy: Policy, episodes: list[tuple[int, EpisodeSpec]], subscribers: Sequence[Subscriber]
+        self,
+        suite: Suite,
+        leg: Leg,
+        policy: Policy,
+        episodes: list[tuple[int, EpisodeSpec]],
+        undrawn: Mapping[EpisodeSpec, EpisodeResult],
+        subscribers: Sequence[Subscriber],
     ) -> None:
         assert self.folder is not None
         record = RecordSettings(
@@ -192,7 +260,7 @@ class _Evaluation:
             subscribers,
             self.config.policy_timeout_s,
         )
-        runner.run(episodes, self.make_queue([spec for _, spec in episodes]))
+        runner.run(episodes, self.make_queue([spec for _, spec in episodes]), undrawn)
 
     def _policies(self) -> Iterator[Policy]:
         """Policies leg by leg; the first is built at once, so that a bad setting is refused before a folder is made."""
@@ -202,18 +270,17 @@ class _Evaluation:
     def _make_policy(self, number: int) -> Policy:
         return make_policy(self.config.legs[number].policy, self.suites[number])
 
-    def _check_policy(self, number: int, policy: Policy) -> None:
-        """Record what the policy is made of, or make sure that a resumed run goes on with the same."""
-        assert self.folder is not None
+    def _note_policy(self, number: int, policy: Policy) -> None:
+        """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
         provenance = policy.provenance()
         if leg["policy_provenance"] not in (None, provenance):
+            assert self.folder is not None
             raise RunError(
                 f"{self.folder.path} was run with another policy: {differences(leg['policy_provenance'], provenance)}. "
                 "Start a new run, or bring back what changed."
             )
         leg["policy_provenance"] = provenance
-        self.folder.write_header(self.header)
 
     def _check_same(self, recorded: dict[str, Any]) -> None:
         assert self.folder is not None
@@ -231,29 +298,12 @@ class _Evaluation:
         if recorded["plan_sha256"] != self.header["plan_sha256"]:
             raise RunError(f"{self.folder.path} cannot be resumed: its settings now give another plan than the recorded one.")
 
-    def _finish(self, collected: _Results, subscribers: Sequence[Subscriber], interrupted: bool) -> None:
-        assert self.folder is not None
-        for subscriber in subscribers:
-            subscriber.run_ended(interrupted)
-        table = success_table(collected.results, self.plan)
-        write_summary(self.folder.path, table, merged_notices(self.header), self._chains(collected), self._groups(collected))
-
-    def _groups(self, collected: _Results) -> pd.DataFrame:
+    def _groups(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
         groups = {(suite.name, task.name): task.group for suite in self.suites for task in suite.tasks()}
-        return group_table(collected.results, self.plan, groups)
+        return group_table(results, self.plan, groups)
 
-    def _chains(self, collected: _Results) -> pd.DataFrame:
-        return chain_table(collected.results, {suite.name: max(t.chain for t in suite.tasks()) for suite in self.suites})
-
-
-class _Results(Subscriber):
-    """Collects all results, those of earlier sessions first."""
-
-    def __init__(self, finished: Sequence[EpisodeResult]) -> None:
-        self.results = list(finished)
-
-    def episode_ended(self, result: EpisodeResult) -> None:
-        self.results.append(result)
+    def _chains(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
+        return chain_table(results, {suite.name: max(t.chain for t in suite.tasks()) for suite in self.suites})
 
 
 def execution_settings_in(overrides: Sequence[str]) -> tuple[str, ...]:
@@ -285,14 +335,23 @@ def _check_video_cameras(config: RunConfig, suites: Sequence[Suite]) -> None:
 
 
 @contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """Treat SIGTERM, which schedulers send before they take a machine back, like Ctrl-C."""
+def _closed(policy: Policy) -> Iterator[Policy]:
+    """A policy that is closed afterwards; an error on the way is the one that is raised."""
+    try:
+        yield policy
+    except BaseException:
+        with suppress(Exception):  # the first error is the one that says what to mend
+            policy.close()
+        raise
+    policy.close()
 
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """Whatever calls ``sys.exit`` in the main process has failed: nothing has come of what it was asked for."""
     try:
         yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    except SystemExit as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f"{frames[-1].filename}, line {frames[-1].lineno}"
+        raise RunError(f"sys.exit({error.code!r}) was called in {where}; a suite or policy raises an error instead.") from error

@@ -37,10 +37,17 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class Begin:
-    """Start this episode, whatever became of the last; `index` is its position in the plan."""
+    """Start this episode, whatever became of the last, or only draw it again.
+
+    Attributes:
+        spec: Which.
+        index: Its position in the plan.
+        undrawn: What came of it in an earlier session that left no video; it is drawn from its trajectory.
+    """
 
     spec: EpisodeSpec
     index: int
+    undrawn: EpisodeResult | None = None
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,21 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._durable import make_folder
 from ...envs.env import ChunkResult, VlaEnv
 from ...envs.spec import Observation
 from ...episode import EpisodeResult, EpisodeSpec, SubtaskResult
-from ...errors import RunError
-from ...trajectory import save_trajectory
+from ...errors import EnvError, RunError, StorageError
+from ...trajectory import load_trajectory, save_trajectory
+from ..plan.config import VideoChoice
 from ..record.caption import known_at, with_caption
 from ..record.video import VideoWriter, side_by_side
 
@@ -44,6 +47,10 @@ class Recorder:
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
         """The episode is over; what is returned is added to `EpisodeResult.execution`."""
+        return {}
+
+    def redrawn(self, result: EpisodeResult, index: int, env: VlaEnv) -> dict[str, Any]:
+        """An episode of an earlier session, whose scene has been set up, is to be drawn; returns as `ended` does."""
         return {}
 
     def abandoned(self) -> None:
@@ -116,6 +123,22 @@ class Rollout:
         execution["seconds"] = {stage: round(value, 4) for stage, value in seconds.items()}
         return replace(result, execution=execution)
 
+    def draw_again(self, result: EpisodeResult, index: int) -> EpisodeResult:
+        """Draw an episode of an earlier session from its trajectory; the result, with the new video.
+
+        Raises:
+            EnvError: Its scene would not be the one it was run in.
+            RunError: The trajectory cannot be read.
+        """
+        spec = result.spec
+        self.env.reset(seed=spec.seed, options={"task": spec.task, "trial": spec.trial})
+        if self.env.physics_sha256() != result.initial_state_sha256:
+            raise EnvError(f"the scene of {spec.id} comes out differently now than in the run, so it is not drawn again.")
+        execution = {name: value for name, value in result.execution.items() if name != "video_error"}
+        for recorder in self.recorders:
+            execution |= recorder.redrawn(result, index, self.env)
+        return replace(result, execution=execution)
+
     def abandon(self) -> None:
         """Give up the episode under way, if any."""
         if self.spec is not None:
@@ -144,7 +167,7 @@ class RecordSettings:
     run_dir: Path
     stamp: str
     policy: str
-    video: Literal["all", "failures", "first_per_task", "none"]
+    video: VideoChoice
     cameras: tuple[str, ...]
     fps: float
 
@@ -154,7 +177,10 @@ class TrajectoryRecorder(Recorder):
 
     def __init__(self, settings: RecordSettings) -> None:
         self._run_dir = settings.run_dir
-        (self._run_dir / "trajectories").mkdir(parents=True, exist_ok=True)
+        try:
+            make_folder(self._run_dir / "trajectories")
+        except OSError as error:
+            raise StorageError(f"{self._run_dir / 'trajectories'} cannot be made: {error.strerror}.") from error
 
     def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
         self._env, self._index = env, index
@@ -204,31 +230,52 @@ class VideoRecorder(Recorder):
     def __init__(self, settings: RecordSettings) -> None:
         self._settings = settings
         self._writer: VideoWriter | None = None
+        with suppress(OSError):  # what keeps the folder from being made keeps each video from being written, and is said there
+            make_folder(settings.run_dir / "videos")
 
     def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
         self._env, self._index = env, index
         self._moments: list[NDArray[np.float64]] = []
-        live = self._settings.video == "all" or (self._settings.video == "first_per_task" and spec.trial == 0)
-        self._writer = self._open() if live else None
+        self._keep = self._settings.video == "failures"
+        self._writer = self._open() if not self._keep and wants_video(self._settings.video, spec, None) else None
         self.stepped()
 
     def stepped(self) -> None:
         if self._writer is not None:
             self._add([self._env.render(camera) for camera in self._settings.cameras], self._env.subtask_results())
-        elif self._settings.video == "failures":
+        elif self._keep:
             self._moments.append(self._env.render_state())
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
-        if self._settings.video == "failures" and not result.success:
-            self._writer = self._open()
-            for step, moment in enumerate(self._moments):
-                with self._env.clock("rendering"):
-                    images = [self._env.draw(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
-                self._add(images, known_at(result.subtasks, step))
+        if self._keep and wants_video(self._settings.video, result.spec, result.success):
+            return self._draw(self._moments, result)
         if self._writer is None:
             return {}
         if result.subtasks:
             self._add([self._env.render(camera) for camera in self._settings.cameras], result.subtasks, over=True)
+        return self._finish(result)
+
+    def redrawn(self, result: EpisodeResult, index: int, env: VlaEnv) -> dict[str, Any]:
+        self._env, self._index = env, index
+        return self._draw(load_trajectory(self._settings.run_dir / result.execution["trajectory"])["render_states"], result)
+
+    def _draw(self, moments: Iterable[NDArray[np.float64]], result: EpisodeResult) -> dict[str, Any]:
+        """Draw an episode from its recorded moments."""
+        self._writer = self._open()
+        try:
+            for step, moment in enumerate(moments):
+                with self._env.clock("rendering"):
+                    images = [self._env.draw(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
+                self._add(images, known_at(result.subtasks, step))
+            if result.subtasks:
+                self._add(images, result.subtasks, over=True)
+        except BaseException:  # raised again: whatever stopped the drawing, no half video stays
+            self._writer.discard()
+            raise
+        return self._finish(result)
+
+    def _finish(self, result: EpisodeResult) -> dict[str, Any]:
+        assert self._writer is not None
         name = f"{self._settings.stamp}--{self._settings.policy}--episode={self._index}--success={result.success}"
         try:
             with self._env.clock("video"):
@@ -248,6 +295,11 @@ class VideoRecorder(Recorder):
         assert self._writer is not None
         with self._env.clock("video"):
             self._writer.add(with_caption(side_by_side(images), subtasks, over))
+
+
+def wants_video(choice: VideoChoice, spec: EpisodeSpec, success: bool | None) -> bool:
+    """Whether an episode that ended with this success is to have a video."""
+    return choice == "all" or (choice == "first_per_task" and spec.trial == 0) or (choice == "failures" and not success)
 
 
 def _peak_rss_mb() -> float:

@@ -6,10 +6,9 @@ recorded as an error, which is neither a success nor a failure of the policy. So
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ...envs.suite import Suite
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import PolicyError, RunError
 from ...policies.base import Policy, PolicyObservation, SeatLostError
@@ -20,7 +19,7 @@ from .seats import Answer, SeatPool
 from .workers import Worker, WorkerPool
 
 # Errors about this machine rather than about one episode: no other episode would fare better.
-_MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError")
+_MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError", "StorageError")
 
 
 class Runner:
@@ -61,12 +60,18 @@ class Runner:
         self._fresh: set[str] = set()
         self._stranded: dict[str, SeatLostError] = {}
 
-    def run(self, episodes: Sequence[tuple[int, EpisodeSpec]], queue: EpisodeQueue | None = None) -> None:
+    def run(
+        self,
+        episodes: Sequence[tuple[int, EpisodeSpec]],
+        queue: EpisodeQueue | None = None,
+        undrawn: Mapping[EpisodeSpec, EpisodeResult] | None = None,
+    ) -> None:
         """Run episodes, given with their positions in the plan, until each has a result or the queue has no more to give.
 
         Args:
             episodes: What may be run.
             queue: In what order they are handed out; task by task if None.
+            undrawn: Which of them have been run and only lack their video.
 
         Raises:
             PolicyError: The policy broke its contract, or gives no answers.
@@ -74,6 +79,7 @@ class Runner:
             VlagymError: What a worker found missing on this machine.
         """
         self._index = {spec: index for index, spec in episodes}
+        self._undrawn = undrawn or {}
         queue = EpisodeQueue(self._index) if queue is None else queue
         with (
             WorkerPool(self._settings, self._size, self._timeout_s) as pool,
@@ -94,7 +100,7 @@ class Runner:
             return
         worker.spec = spec
         self._fresh.add(spec.id)
-        worker.send(Begin(spec, self._index[spec]))
+        worker.send(Begin(spec, self._index[spec], self._undrawn.get(spec)))
         for subscriber in self._subscribers:
             subscriber.episode_started(spec, worker.index)
 
@@ -169,7 +175,7 @@ class Runner:
         assert spec is not None
         self._failures[spec] = self._failures.get(spec, 0) + 1
         if final or self._failures[spec] >= self._attempts:
-            self._end(_error_result(spec, self._settings.suite, reason), worker, seats)
+            self._end(self._without_end(spec, reason), worker, seats)
             return False
         self._leave(worker, seats, again=True)
         queue.put_back(spec, worker.index)
@@ -187,7 +193,9 @@ class Runner:
         self._fresh.discard(episode)
         seats.forget(episode, again)
 
-
-def _error_result(spec: EpisodeSpec, suite: Suite, reason: str) -> EpisodeResult:
-    instruction = next(task.instruction for task in suite.tasks() if task.name == spec.task)
-    return EpisodeResult(spec, instruction, None, None, None, None, 0, None, None, None, error=reason)
+    def _without_end(self, spec: EpisodeSpec, reason: str) -> EpisodeResult:
+        """An error; of an episode that only lacks its video, what is known of it."""
+        if (known := self._undrawn.get(spec)) is not None:
+            return replace(known, execution={**known.execution, "video": None, "video_error": reason})
+        instruction = next(task.instruction for task in self._settings.suite.tasks() if task.name == spec.task)
+        return EpisodeResult(spec, instruction, None, None, None, None, 0, None, None, None, error=reason)

@@ -66,6 +66,8 @@ def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Me
     env = rollout.env
     if isinstance(command, Begin):
         rollout.abandon()  # an episode that the policy lost
+        if command.undrawn is not None:
+            return Ended(rollout.draw_again(command.undrawn, command.index))
         observation, new_subtask = rollout.begin(command.spec, command.index), False
     else:
         chunk = rollout.advance(command.actions, command.done)

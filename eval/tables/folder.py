@@ -4,25 +4,44 @@ Layout::
 
     config.yaml        the resolved settings of every leg
     run.json           versions, machine, protocols and their hashes, policies, notices, hash of the plan
-    episodes.jsonl     one `EpisodeResult` per line, flushed and fsynced as it is written
-    trajectories/      states and actions of every episode
-    videos/            one MP4 per episode, as far as asked for
+    episodes.jsonl     one `EpisodeResult` per line, appended and fsynced; of several lines of one episode the last counts, but
+                       never an error over a result. Whoever writes to the run has this file locked.
+    trajectories/      states and actions of every episode, on the disk before its line is
+    videos/            one MP4 per episode, as far as asked for, likewise
     summary.csv, summary.md
+
+A folder is a run from the moment it is there: it is filled under another name and then renamed. Only where the folder was there
+before, empty, it is filled in place; run.json comes last, and without it there is no run yet.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
-import os
+import shutil
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...episode import EpisodeResult
-from ...errors import ConfigError, RunError
+from ..._durable import make_folder, put_in_place, write_durably
+from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import ConfigError, RunError, StorageError
 from ..plan.config import RunConfig
+from .log import EpisodeLog
+
+_STAGING = ".vla-eval.*.part"
+_STALE_S = 60.0  # far longer than it takes to fill one
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+# What a start that was killed leaves in a folder that was there before, today or in earlier versions.
+_LEFTOVERS = {".lock", "episodes.jsonl", "config.yaml", ".config.yaml.part", ".run.json.part"}
+
+
+class FolderTakenError(RunError):
+    """There is something where a new run was to be kept."""
 
 
 class RunFolder:
@@ -38,26 +57,48 @@ class RunFolder:
         self.header_file = path / "run.json"
         self.episodes_file = path / "episodes.jsonl"
 
-    def create(self, config: RunConfig, header: dict[str, Any]) -> None:
-        """Make the folder of a new run.
+    def create(self, config: RunConfig, header: dict[str, Any]) -> EpisodeLog:
+        """Make the folder of a new run, all of it at once; of two that try, one gets it.
+
+        Returns:
+            Its episodes.jsonl, which nobody else can open until it is closed.
 
         Raises:
-            RunError: It exists and is not empty, or cannot be written.
+            FolderTakenError: It exists and is not empty.
+            StorageError: It cannot be written.
         """
         from omegaconf import OmegaConf
 
-        if self.path.exists() and any(self.path.iterdir()):
-            raise RunError(f"{self.path} is not empty; choose another run_dir, or finish the run in it with resume={self.path}.")
+        settings = OmegaConf.to_yaml(OmegaConf.create(config.to_json()))
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.config_file, OmegaConf.to_yaml(OmegaConf.create(config.to_json())))
-            self.write_header(header)
+            if self.path.is_dir():
+                return self._move_in(settings, header)
+            return self._make(settings, header)
         except OSError as error:
-            raise RunError(f"the run's folder {self.path} cannot be written: {error}.") from error
+            if error.errno in _TAKEN:
+                raise self._taken() from error
+            raise StorageError(f"the run's folder {self.path} cannot be written: {error.strerror}.") from error
+
+    def open_log(self) -> EpisodeLog:
+        """The run's episodes.jsonl, which nobody else can open until it is closed: before anything is read in order to go on.
+
+        Raises:
+            RunError: The folder holds no run, or another process has it open.
+            StorageError: It cannot be written to.
+        """
+        self._check_is_run()
+        return EpisodeLog(self.episodes_file)
 
     def write_header(self, header: dict[str, Any]) -> None:
-        """Replace run.json."""
-        write_atomically(self.header_file, json.dumps(header, indent=2) + "\n")
+        """Replace run.json; for whoever has the log open.
+
+        Raises:
+            StorageError: It cannot be written; the old one is still there.
+        """
+        try:
+            write_durably(self.header_file, json.dumps(header, indent=2) + "\n")
+        except OSError as error:
+            raise StorageError(f"{self.header_file} cannot be written: {error.strerror}.") from error
 
     def config(self) -> RunConfig:
         """The settings the run was started with.
@@ -68,8 +109,7 @@ class RunFolder:
         from omegaconf import OmegaConf
         from yaml import YAMLError
 
-        if not self.config_file.is_file():
-            raise RunError(f"{self.path} is not a run: it has no config.yaml.")
+        self._check_is_run()
         try:
             values = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=False)
             if not isinstance(values, dict):
@@ -91,23 +131,102 @@ class RunFolder:
         return header
 
     def results(self) -> list[EpisodeResult]:
-        """Results in the order of writing; a last line that a crash cut short is left out. Nothing is modified.
+        """One result per episode, in the order in which they came; a last line that a crash cut short is left out.
+
+        Of several lines of one episode the last counts, but no error over a result. Nothing is modified.
 
         Raises:
-            RunError: A line in the middle is damaged.
+            RunError: A line in the middle is damaged, or the file cannot be read.
         """
-        if not self.episodes_file.exists():
+        try:
+            text = self.episodes_file.read_text(encoding="utf-8")
+        except FileNotFoundError:
             return []
-        lines = self.episodes_file.read_text(encoding="utf-8").split("\n")
-        complete = lines[:-1]  # the text ends with a newline unless the last line was cut
-        results = []
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.episodes_file} cannot be read: {error}.") from error
+        complete = text.split("\n")[:-1]  # the text ends with a newline unless the last line was cut
+        results: dict[EpisodeSpec, EpisodeResult] = {}
         with _no_garbage_collection():
             for number, line in enumerate(complete, 1):
                 try:
-                    results.append(EpisodeResult.from_json(json.loads(line)))
+                    result = EpisodeResult.from_json(json.loads(line))
                 except (ValueError, TypeError, RunError) as error:
                     raise RunError(f"{self.episodes_file}, line {number} is damaged: {error}.") from error
-        return results
+                if result.error is None or result.spec not in results or results[result.spec].error is not None:
+                    results[result.spec] = result
+        return list(results.values())
+
+    def _check_is_run(self) -> None:
+        try:
+            if self.config_file.is_file():
+                return
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be read: {error.strerror}.") from error
+        raise RunError(f"{self.path} is not a run: it has no config.yaml.")
+
+    def _make(self, settings: str, header: dict[str, Any]) -> EpisodeLog:
+        """Fill a folder beside the one to be, then rename it."""
+        make_folder(self.path.parent)
+        _sweep(self.path.parent)
+        staging = RunFolder(self.path.with_name(_STAGING.replace("*", uuid.uuid4().hex)))
+        staging.path.mkdir()
+        log: EpisodeLog | None = None
+        try:
+            log = EpisodeLog(staging.episodes_file)
+            staging._fill(settings, header)
+            put_in_place(staging.path, self.path)
+        except BaseException:  # raised again: whatever it was, nothing stays behind
+            if log is not None:
+                log.close()
+            shutil.rmtree(staging.path, ignore_errors=True)
+            raise
+        log.path = self.episodes_file
+        return log
+
+    def _move_in(self, settings: str, header: dict[str, Any]) -> EpisodeLog:
+        """Fill a folder that is there and holds nothing, or only what a start that was killed has left."""
+        if not self._is_free():
+            raise self._taken()
+        log = EpisodeLog(self.episodes_file)
+        try:
+            if not self._is_free():  # now that nobody else can move in
+                raise self._taken()
+            self._fill(settings, header)
+        except BaseException:  # raised again: the next one can have the folder
+            log.close()
+            raise
+        return log
+
+    def _fill(self, settings: str, header: dict[str, Any]) -> None:
+        write_durably(self.config_file, settings)
+        write_durably(self.header_file, json.dumps(header, indent=2) + "\n")
+
+    def _is_free(self) -> bool:
+        there = {entry.name for entry in self.path.iterdir()}
+        if not there <= _LEFTOVERS or (self.episodes_file.name in there and self.episodes_file.stat().st_size):
+            return False
+        if self.config_file.name not in there:
+            return True
+        try:
+            self.config()
+        except RunError:
+            return False  # somebody else's config.yaml
+        return True
+
+    def _taken(self) -> FolderTakenError:
+        what = "is not empty" if self.path.is_dir() else "is not a folder"
+        return FolderTakenError(f"{self.path} {what}; choose another run_dir, or finish the run in it with resume={self.path}.")
+
+
+def _sweep(parent: Path) -> None:
+    """Remove folders whose making was ended by a kill or a power loss: nobody has their log open any more."""
+    for staging in parent.glob(_STAGING):
+        try:
+            if time.time() - staging.stat().st_mtime > _STALE_S:
+                EpisodeLog(staging / "episodes.jsonl").close()
+                shutil.rmtree(staging, ignore_errors=True)
+        except (RunError, OSError):
+            continue  # it is being filled, or another one has just removed it
 
 
 @contextmanager
@@ -120,13 +239,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that it is the old or the new one, whole, whenever the process ends."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

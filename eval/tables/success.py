@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..._durable import write_durably
 from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import StorageError
 from .statistics import IntervalMethod, Rate, mean_exact, mean_interval
 
 if TYPE_CHECKING:
@@ -264,13 +266,19 @@ def to_markdown(
 
 
 def write_summary(folder: Path, table: pd.DataFrame, notices: Sequence[str], chains: pd.DataFrame, groups: pd.DataFrame) -> None:
-    """Write summary.md, summary.csv and, where there are such tables, summary_groups.csv and summary_chains.csv."""
-    table.to_csv(folder / "summary.csv", index=False)
-    if len(groups):
-        groups.to_csv(folder / "summary_groups.csv", index=False)
-    if len(chains):
-        chains.to_csv(folder / "summary_chains.csv", index=False)
-    (folder / "summary.md").write_text(to_markdown(table, notices, chains, groups), encoding="utf-8")
+    """Write summary.md, summary.csv and, where there are such tables, summary_groups.csv and summary_chains.csv.
+
+    Raises:
+        StorageError: They cannot be written; those that were there still are.
+    """
+    tables = {"summary.csv": table, "summary_groups.csv": groups, "summary_chains.csv": chains}
+    texts = {name: str(frame.to_csv(index=False)) for name, frame in tables.items() if name == "summary.csv" or len(frame)}
+    texts["summary.md"] = to_markdown(table, notices, chains, groups)
+    for name, text in texts.items():
+        try:
+            write_durably(folder / name, text)
+        except OSError as error:
+            raise StorageError(f"{folder / name} cannot be written: {error.strerror}; all episodes are kept.") from error
 
 
 def _group(results: Iterable[EpisodeResult]) -> _ByTask:
