@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import VlagymError
+from .edges import interrupts, sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,22 +66,34 @@ commands (each has its own --help)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 incomplete, 2 refused, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments and arguments[0] in _COMMANDS:
-            return int(importlib.import_module(_COMMANDS[arguments[0]][0]).main(arguments[1:]))
-        if any(argument in ("-h", "--help", "help") for argument in arguments):
-            print(_HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items()))
-            return 0
-        if arguments == ["--version"]:
-            from ... import __version__
-
-            print(__version__)
-            return 0
-        return _run(arguments)
+        with interrupts(last=argv is None):
+            return _command(list(sys.argv[1:] if argv is None else argv))
     except VlagymError as error:
         print(f"vla-eval: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("vla-eval: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if (text := sentence(error)) is None:
+            raise
+        print(f"vla-eval: {text}", file=sys.stderr)
+        return 2
+
+
+def _command(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in _COMMANDS:
+        return int(importlib.import_module(_COMMANDS[arguments[0]][0]).main(arguments[1:]))
+    if any(argument in ("-h", "--help", "help") for argument in arguments):
+        print(_HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items()))
+        return 0
+    if arguments == ["--version"]:
+        from ... import __version__
+
+        print(__version__)
+        return 0
+    return _run(arguments)
 
 
 def _run(overrides: Sequence[str]) -> int:

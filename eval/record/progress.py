@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from io import StringIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -149,7 +150,10 @@ class PlainProgress(Subscriber):
         self._print(_waiting(name, seconds))
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        try:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        except OSError:  # whoever read is gone, or the disk behind the output is full: no reason to stop a run of hours
+            self._console = Console(file=StringIO(), quiet=True)
 
 
 def progress_for(console: Console) -> Subscriber:

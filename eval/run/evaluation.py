@@ -192,7 +192,8 @@ class _Evaluation:
         except KeyboardInterrupt:
             interrupted = True
         except BaseException:
-            for step in (*(partial(s.run_ended, False) for s in everyone), self._summarise):
+            last_steps: list[Callable[[], object]] = [partial(s.run_ended, False) for s in everyone]
+            for step in (*last_steps, self._summarise):
                 with suppress(Exception):  # the first error is the one that says what to mend
                     step()
             raise
