@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 _CLOSE_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 120.0  # at least: packages are imported and models compiled
 _LAST_BREATH_S = 2.0  # from a closed pipe to the exit code of the process behind it
 
 
@@ -64,7 +65,7 @@ class WorkerPool:
     Args:
         settings: The same for all.
         size: How many.
-        timeout_s: Longest time a worker may take to answer.
+        timeout_s: Longest time a worker may take to answer; one that is starting has two minutes at least.
 
     Raises:
         RunError: This machine starts no more processes.
@@ -99,11 +100,13 @@ class WorkerPool:
             bell: Return, perhaps with nothing, when this can be read from.
             patience_s: Likewise after so many seconds; None for never.
         """
-        deadlines = [worker.since + self._timeout_s for worker in self.workers if worker.since is not None]
+        deadlines = [worker.since + self._limit_s(worker) for worker in self.workers if worker.since is not None]
         waits = [max(0.0, deadline - time.monotonic()) for deadline in deadlines] + ([] if patience_s is None else [patience_s])
         messages = self._listen(bell, min(waits, default=None))
         spoken = {worker for worker, _ in messages}
-        return messages + [(worker, self._hung()) for worker in self.workers if worker not in spoken and self._overdue(worker)]
+        return messages + [
+            (worker, self._hung(worker)) for worker in self.workers if worker not in spoken and self._overdue(worker)
+        ]
 
     def replace(self, worker: Worker) -> None:
         """Kill a worker and start a new one in its place."""
@@ -160,10 +163,13 @@ class WorkerPool:
         return message
 
     def _overdue(self, worker: Worker) -> bool:
-        return worker.since is not None and time.monotonic() >= worker.since + self._timeout_s
+        return worker.since is not None and time.monotonic() >= worker.since + self._limit_s(worker)
 
-    def _hung(self) -> Lost:
-        return Lost(f"it did not answer for {self._timeout_s:g} s (worker_timeout_s)")
+    def _limit_s(self, worker: Worker) -> float:
+        return self._timeout_s if worker.ready else max(self._timeout_s, _START_TIMEOUT_S)
+
+    def _hung(self, worker: Worker) -> Lost:
+        return Lost(f"it did not answer for {self._limit_s(worker):g} s (worker_timeout_s)")
 
     def _kill(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
