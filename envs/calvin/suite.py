@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DependencyError, VlagymError
 from ..assets import AssetFolder, locate
+from ..identity import check_origin
 from ..packages import installed_version, require_python
 from ..suite import Check, Suite
 from .settings import CAMERA_SIZES, CalvinSettings
@@ -67,6 +68,8 @@ class CalvinSuite(CalvinSettings, Suite):
         found = installed_version("pybullet")
         if found is None:
             require_python("calvin")
+        else:
+            check_origin("pybullet")
         if found != PYBULLET:
             instead = f"pybullet {found}" if found else "no pybullet"
             raise DependencyError(

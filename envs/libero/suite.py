@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DependencyError, VlagymError
 from ..assets import locate
+from ..identity import installed_sha256
 from ..packages import installed_version, package_states
 from ..rendering_probe import check_offscreen_gl
 from ..suite import Check, StockEpisode, Suite
 from .settings import BENCHMARK, LiberoSettings
-from .tasks import package_folder
 
 if TYPE_CHECKING:
     from ..spec import Float32Array
     from .env import LiberoEnv
 
+HASHED = ("hf-libero", "bddl", "robosuite")  # whose files are tasks, initial states, physics and success conditions
 PACKAGES = ("hf-libero", "bddl", "robosuite", "mujoco", "numpy", "numba", "scipy")  # what results depend on
 
 
@@ -34,7 +35,7 @@ class LiberoSuite(LiberoSettings, Suite):
 
     def check_ready(self) -> None:
         self._check_versions()
-        package_folder()
+        installed_sha256(HASHED)
         locate(BENCHMARK)
         check_offscreen_gl()
 
@@ -42,6 +43,7 @@ class LiberoSuite(LiberoSettings, Suite):
         gl = check_offscreen_gl()
         return {
             "packages": {name: installed_version(name) for name in PACKAGES},
+            "installed_sha256": installed_sha256(HASHED),
             "assets": locate(BENCHMARK).provenance(),
             "renderer": f"{gl.backend}: {gl.vendor}, {gl.renderer}, {gl.version}",
         }

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from ..._registry import unknown_name
 from ...errors import DependencyError
+from ..identity import check_origin
 
 TRIALS = 50  # initial states per task: the rows of every .pruned_init file
 
@@ -48,13 +48,9 @@ def package_folder() -> Path:
     """Folder of ``libero.libero``; nothing of it is imported.
 
     Raises:
-        DependencyError: hf-libero is not installed.
+        DependencyError: hf-libero is not installed, or another package of its name comes first on the path.
     """
-    spec = find_spec("libero")
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        if (folder := Path(location) / "libero").is_dir():
-            return folder
-    raise DependencyError("hf-libero is not installed. Run: vla-eval install libero")
+    return check_origin("hf-libero") / "libero" / "libero"
 
 
 def task_files(suite: str, task: str) -> TaskFiles:

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ...errors import VlagymError
+from ..identity import installed_sha256
 from ..packages import require_packages
 from ..rendering_probe import check_offscreen_gl
 from ..suite import Check, Suite
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .env import RobosuiteEnv
 
 BENCHMARK = "robosuite"
+HASHED = ("robosuite",)
 PACKAGES = ("robosuite", "mujoco", "numpy", "numba", "scipy")  # what results depend on
 
 
@@ -33,12 +35,17 @@ class RobosuiteSuite(RobosuiteSettings, Suite):
 
     def check_ready(self) -> None:
         require_packages(BENCHMARK)
+        installed_sha256(HASHED)
         check_offscreen_gl()
 
     def provenance(self) -> dict[str, Any]:
         gl = check_offscreen_gl()
         drawn_by = f"{gl.backend}: {gl.vendor}, {gl.renderer}, {gl.version}"
-        return {"packages": {name: version(name) for name in PACKAGES}, "renderer": drawn_by}
+        return {
+            "packages": {name: version(name) for name in PACKAGES},
+            "installed_sha256": installed_sha256(HASHED),
+            "renderer": drawn_by,
+        }
 
     def protocol(self) -> dict[str, Any]:
         scenes = {"cameras": CAMERAS, "tasks": [asdict(task) for task in TASKS]}

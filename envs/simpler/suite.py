@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DependencyError, VlagymError
 from ..assets import AssetFolder, locate
+from ..identity import check_origin
 from ..packages import installed_version, require_packages
 from ..suite import Check, Suite
 from .settings import ASSETS, SimplerSettings, traces_rays
@@ -40,6 +41,7 @@ class SimplerSuite(SimplerSettings, Suite):
     def check_ready(self) -> None:
         check_python()
         require_packages("simpler")
+        check_origin("sapien")
         self._assets()
         probe_vulkan()
 

@@ -123,6 +123,7 @@ def compare_sides(baseline: Side, current: Side, question: Question) -> Comparis
         *_side_notes(baseline),
         *_side_notes(current),
         *_protocol_notes(baseline, current, suites, question),
+        *_code_notes(baseline, current),
         *_coverage_notes(baseline, current),
     ]
     if (baseline.run and current.run) or question.pair_by_index:
@@ -317,6 +318,16 @@ def _protocol_notes(baseline: Side, current: Side, suites: Sequence[str], questi
         if changed:
             notes.append(f"{suite} ran on something else: {changed}.")
     return notes
+
+
+def _code_notes(baseline: Side, current: Side) -> list[str]:
+    """Whether two runs of ours were made by different code of vlagym's environments or policies."""
+    headers = [side.run.header for side in (baseline, current) if side.run]
+    hashes = {header["code_sha256"] for header in headers if "code_sha256" in header}
+    if len(hashes) < 2:
+        return []
+    versions = " and ".join(f"{header['vlagym']} (commit {header['commit']})" for header in headers)
+    return [f"They were run by different code of vlagym's environments or policies: vlagym {versions}."]
 
 
 def _comparable(provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,19 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...envs.identity import tree_sha256
 from ...envs.suite import Suite, protocol_sha256
 from ...episode import EpisodeSpec
 from ..plan.config import Leg
 
+# Where the code is that decides what an episode comes to; the rest of vlagym plans, records and reports.
+_DECIDING = ("envs/**/*.py", "envs/**/*.json", "policies/**/*.py", "eval/run/*.py", "episode.py")
 _PACKAGES = (
     "gymnasium",
     "hf-libero",
@@ -42,6 +46,7 @@ def environment() -> dict[str, Any]:
     return {
         "vlagym": __version__,
         "commit": _git_commit(Path(__file__).parent),
+        "code_sha256": _code_sha256(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
@@ -74,6 +79,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What two records differ in, as ``key: old -> new; ...``; empty if in nothing."""
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return "; ".join(f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
+
+
+@cache
+def _code_sha256() -> str:
+    """Hash of those of vlagym's own files that decide results: a version or a commit does not tell of an edited file."""
+    root = Path(__file__).parents[2]
+    return tree_sha256(root, (file for pattern in _DECIDING for file in root.glob(pattern)))
 
 
 def _package_version(name: str) -> str | None:

@@ -285,6 +285,12 @@ class _Evaluation:
 
     def _check_same(self, recorded: dict[str, Any]) -> None:
         assert self.folder is not None
+        if recorded.get("code_sha256", self.header["code_sha256"]) != self.header["code_sha256"]:
+            raise RunError(
+                f"{self.folder.path} cannot be resumed: vlagym's code of environments or policies is no longer that of the run "
+                f"(vlagym {recorded['vlagym']}, commit {recorded['commit']}; this is {self.header['vlagym']}, commit "
+                f"{self.header['commit']}). Install that version again, or start a new run."
+            )
         for old, new in zip(recorded["legs"], self.header["legs"], strict=True):
             if old["protocol_sha256"] != new["protocol_sha256"]:
                 raise RunError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
+from .layouts import near_folders
 from ..packages import require
 
 # What is fetched: settings, tokenizer and weights, never code.
@@ -37,14 +38,19 @@ class Checkpoint:
 
     def sha256(self) -> str:
         """Hash of the names and contents of all files that a policy may read."""
-        return files_sha256(file for file in sorted(self.folder.iterdir()) if file.suffix in _HASHED)
+        return folder_sha256(self.folder)
+
+
+def folder_sha256(folder: Path, pattern: str = "*") -> str:
+    """Hash of the names and contents of those files in a folder that a policy may read."""
+    return files_sha256(file for file in sorted(folder.glob(pattern)) if file.suffix in _HASHED)
 
 
 def files_sha256(files: Iterable[Path]) -> str:
     """Hash of the names and contents of files, in their order."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name}\0{_file_sha256(file)}\n".encode())
+        digest.update(f"{file.name}\0{file_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -67,7 +73,10 @@ def find_checkpoint(name: str, extra: str, wanted: Sequence[str] | None = None) 
         return Checkpoint(name, folder, None)
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if not match:
-        raise ConfigError(f"policy.checkpoint={name}: there is no such folder, and a name on the hub has the form OWNER/NAME.")
+        raise ConfigError(
+            f"policy.checkpoint={name}: there is no such folder, and a name on the hub has the form OWNER/NAME."
+            f"{near_folders(folder)}"
+        )
     return _fetch(name, match[1], match[2], extra, wanted)
 
 
@@ -84,12 +93,24 @@ def _fetch(name: str, repository: str, revision: str | None, extra: str, wanted:
     }
     try:
         folder = Path(snapshot_download(repository, **settings))
+        if wanted is None and not any(folder.glob("*.safetensors")):  # what a fine-tune left that nobody merged
+            snapshot_download(repository, **{**settings, "allow_patterns": ["lora_adapter/*"], "ignore_patterns": None})
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
             f"checkpoint {name} cannot be had from the Hugging Face hub ({_in_a_line(error)}). Check the name and the "
-            "network, or download it elsewhere and give the folder as policy.checkpoint."
+            f"network, or download it elsewhere and give the folder as policy.checkpoint.{_on_this_machine(repository)}"
         ) from error
     return Checkpoint(name, folder, folder.name if _COMMIT.fullmatch(folder.name) else None)
+
+
+def _on_this_machine(repository: str) -> str:
+    """What to say where a name could also have been meant as a folder: its first part is one."""
+    owner = Path(repository).parent
+    return (
+        f" There is a folder {owner} here, but no {Path(repository).name} in it.{near_folders(Path(repository))}"
+        if owner.is_dir()
+        else ""
+    )
 
 
 def _in_a_line(error: Exception) -> str:
@@ -98,10 +119,12 @@ def _in_a_line(error: Exception) -> str:
     return " ".join(lines[:2])
 
 
-def _file_sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's contents."""
     # The hub's cache names large files after their SHA-256, so 15 GB need not be read a second time.
-    if file.is_symlink() and _SHA256.fullmatch(file.resolve().name):
-        return file.resolve().name
+    blob = file.resolve()
+    if file.is_symlink() and blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
+        return blob.name
     digest = hashlib.sha256()
     with file.open("rb") as opened:
         while block := opened.read(_BLOCK_BYTES):

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ...errors import PolicyError
+from ...errors import ConfigError, PolicyError
 from .json_files import read_json
+from .layouts import other_layout, several, wrapped_in
 from .packing import pack, packed_names
 
 # A mapped file's pages count as this process's memory for as long as the mapping lives, so it is renewed after this many bytes.
@@ -56,7 +57,7 @@ class SafetensorsFolder:
         self._file_of: dict[str, Path] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for file in self._files():
-            with _open_safetensors(file) as opened:
+            with open_safetensors(file) as opened:
                 for name in opened.keys():  # noqa: SIM118 (not a mapping)
                     self._file_of[name] = file
                     self._shapes[name] = tuple(opened.get_slice(name).get_shape())
@@ -80,7 +81,7 @@ class SafetensorsFolder:
             waiting = deque(inside)
             while waiting:
                 mapped = 0
-                with _open_safetensors(file) as opened:
+                with open_safetensors(file) as opened:
                     while waiting and mapped < _MAPPED_BYTES:
                         name = waiting.popleft()
                         tensor: torch.Tensor = opened.get_tensor(name)
@@ -99,6 +100,8 @@ class SafetensorsFolder:
             return files
         if single.is_file():
             return [single]
+        if explained := other_layout(self._folder):
+            raise ConfigError(explained)
         raise PolicyError(f"{self._folder} holds neither model.safetensors nor model.safetensors.index.json: no weights to load.")
 
 
@@ -186,7 +189,7 @@ def fill(
         unused: True for names that a source of this kind has and inference does not need.
 
     Raises:
-        PolicyError: Names all weights that are missing, left over or of another shape.
+        PolicyError: Names the first weights that are missing, left over or of another shape.
     """
     needed = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     check_shapes(needed, {name: shape for name, shape in source.shapes.items() if name in needed or not unused(name)}, source.where)
@@ -208,11 +211,16 @@ def check_shapes(needed: Mapping[str, tuple[int, ...]], found: Mapping[str, tupl
     """Compare the weights a network needs with those a source has.
 
     Raises:
-        PolicyError: Names all that are missing, left over or of another shape.
+        PolicyError: Names the first that are missing, left over or of another shape, and says how many there are.
     """
+    if wrapper := wrapped_in(needed, found):
+        raise PolicyError(
+            f"every weight in {where} is called {wrapper}NAME: what was saved is a wrapper around the network. Save the network "
+            "inside it (for training in parallel, model.module) and give that folder."
+        )
     wrong = {name: shape for name, shape in found.items() if name in needed and needed[name] != shape}
     problems = [
-        f"{title} ({len(entries)}): {', '.join(entries)}"
+        f"{title} ({len(entries)}): {several(entries)}"
         for title, entries in (
             ("missing", sorted(needed.keys() - found.keys())),
             ("not part of the network", sorted(found.keys() - needed.keys())),
@@ -257,7 +265,12 @@ def _reason(error: Exception) -> str:
     return (refused or lines or [type(error).__name__])[0].partition(". ")[0].rstrip(".")
 
 
-def _open_safetensors(file: Path) -> Any:
+def open_safetensors(file: Path) -> Any:
+    """The file, open for reading tensor by tensor.
+
+    Raises:
+        PolicyError: It is damaged.
+    """
     try:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 from ..._registry import unknown_name
 from ...errors import ConfigError, PolicyError
 from ..network.json_files import read_json
+from ..network.layouts import other_layout
 from .statistics import Statistics
 
 IMAGE_SIZE = 224
@@ -112,24 +113,25 @@ class ModelConfig:
         return self.language.vocab_size - self.pad_to_multiple_of
 
 
-def read_config(folder: Path, vision_towers: Sequence[Mapping[str, Any]] | None = None) -> ModelConfig:
+def read_config(folder: Path, vision_towers: Sequence[Mapping[str, Any]] | None = None, base: Path | None = None) -> ModelConfig:
     """Read ``config.json``, ``preprocessor_config.json`` and ``dataset_statistics.json`` of a checkpoint.
 
     Args:
         folder: The checkpoint.
         vision_towers: Fields of `TowerConfig` to replace, one mapping per tower, for networks with other towers than the official
             ones: the number of attention heads cannot be seen from a checkpoint.
+        base: The checkpoint whose files count where a fine-tune wrote none of its own; statistics are the fine-tune's first.
 
     Raises:
         PolicyError: A file is missing or damaged.
         ConfigError: The checkpoint is not an OpenVLA, wants to run its own code, or needs something that is not supported.
     """
-    config = read_json(folder / "config.json")
+    folders = [folder, base] if base else [folder]
+    config = read_json(_first_with("config.json", folders))
     _check_kind(config, folder)
     towers = _towers(config, vision_towers)
-    means, stds = _normalisation(read_json(folder / "preprocessor_config.json"), folder, len(towers))
-    statistics_file = folder / "dataset_statistics.json"
-    norm_stats = read_json(statistics_file) if statistics_file.is_file() else config.get("norm_stats")
+    means, stds = _normalisation(read_json(_first_with("preprocessor_config.json", folders)), folder, len(towers))
+    norm_stats = next(filter(None, map(_own_statistics, folders)), None)
     if not isinstance(norm_stats, Mapping) or not norm_stats:
         raise PolicyError(f"{folder} has neither dataset_statistics.json nor norm_stats in config.json: actions have no scale.")
     return ModelConfig(
@@ -142,6 +144,27 @@ def read_config(folder: Path, vision_towers: Sequence[Mapping[str, Any]] | None 
         statistics=Statistics(norm_stats, str(folder)),
         prompt="openvla-v01" if "openvla-v01" in f"{config.get('_name_or_path')} {folder.name}" else "openvla",
     )
+
+
+def _first_with(name: str, folders: Sequence[Path]) -> Path:
+    """A file in the first folder that has it; where none has, in the first, so that reading it says what is missing.
+
+    Raises:
+        ConfigError: None has it, and the first folder is of a layout that is known and not ours.
+    """
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None and folders[0].is_dir() and (explained := other_layout(folders[0])):
+        raise ConfigError(explained)
+    return found or folders[0] / name
+
+
+def _own_statistics(folder: Path) -> Any:
+    """The statistics that a folder itself holds, in the one file or in the other; None if in neither."""
+    for name in ("dataset_statistics.json", "config.json"):
+        if (folder / name).is_file():
+            values = read_json(folder / name)
+            return values if name == "dataset_statistics.json" else values.get("norm_stats")
+    return None
 
 
 def _check_kind(config: Mapping[str, Any], folder: Path) -> None:

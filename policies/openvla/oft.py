@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from ...errors import ConfigError
+from ..network.lora import AdapterConfig, Merged
 from ..network.packing import can_pack, expect_packed
 from ..network.weights import SafetensorsFolder, StateDict, WeightSource, fill, load_pt
 from .config import ModelConfig
@@ -300,14 +301,26 @@ class CheckpointSources:
         folder: Holds the safetensors.
         components: Holds ``NAME--STEP_checkpoint.pt`` for each component.
         step: Which of several files of a component; None if there is only one.
+        adapter: To be merged into the safetensors; the FiLM file has its part of it already.
     """
 
-    def __init__(self, config: ModelConfig, film: bool, folder: Path, components: Path, step: str | None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        film: bool,
+        folder: Path,
+        components: Path,
+        step: str | None,
+        adapter: AdapterConfig | None = None,
+    ) -> None:
         self._config, self._film, self._folder, self._components, self._step = config, film, folder, components, step
+        self._adapter = adapter
 
     def vla(self, module: nn.Module) -> WeightSource:
         """The safetensors, with the towers of the FiLM file in place of theirs."""
-        source = SafetensorsFolder(self._folder)
+        source: WeightSource = SafetensorsFolder(self._folder)
+        if self._adapter:
+            source = Merged(source, self._adapter, left_out="vision_backbone." if self._film else None)
         if not self._film:
             return source
         file = component_file(self._components, "vision_backbone", self._step)

@@ -12,11 +12,15 @@ import numpy as np
 
 from ...errors import ConfigError
 from ..base import PolicyObservation
-from ..network.checkpoints import Checkpoint, find_checkpoint
+from ..network.checkpoints import find_checkpoint, folder_sha256
+from ..network.json_files import read_json
+from ..network.layouts import unused_files
+from ..network.lora import CONFIG_FILE, Merged
+from ..network.tuned import ADAPTER_FOLDER, TunedCheckpoint, open_tuned
 from ..packages import require
 from .config import ModelConfig, read_config
 from .platforms import OftConfig
-from .statistics import OFT_EPSILON, Scale
+from .statistics import OFT_EPSILON, Scale, Statistics
 from .tokens import PromptEncoder, PromptTokenizer, build_prompt
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ class Loading:
     """How a checkpoint is found and put into memory; the fields are described in conf/policy/openvla.yaml."""
 
     checkpoint: str
+    base: str | None
     unnorm_key: str | None
     dtype: str | None
     device: str | None
@@ -67,7 +72,7 @@ class Opened:
         self.loading = loading
         self.device: torch.device = choose_device(loading.device)
         self.dtype: torch.dtype = choose_dtype(loading.dtype, self.device)
-        self.checkpoint: Checkpoint | None = None
+        self.checkpoint: TunedCheckpoint | None = None
         self.config: ModelConfig
         self.encode: PromptEncoder
         if loading.checkpoint.startswith(_RANDOM):
@@ -75,11 +80,12 @@ class Opened:
 
             self.config, self.encode, key = random_config(loading.checkpoint, action_size), encode_words, DATA_SET
         else:
-            self.checkpoint = find_checkpoint(loading.checkpoint, EXTRA)
-            self.config = read_config(self.checkpoint.folder, loading.vision_towers)
-            self.encode = PromptTokenizer(self.checkpoint.folder / "tokenizer.json")
+            self.checkpoint = open_tuned(find_checkpoint(loading.checkpoint, EXTRA), loading.base, EXTRA)
+            self.config = read_config(self.checkpoint.own.folder, loading.vision_towers, self.checkpoint.base_folder)
+            self.encode = PromptTokenizer(self.checkpoint.file("tokenizer.json"))
             key = self.config.statistics.resolve(loading.unnorm_key)
         self.unnorm_key = key
+        self._components: Path | None = None
 
     def proprio_scale(self, oft: OftConfig) -> Scale:
         """The scale of the robot's state.
@@ -93,10 +99,18 @@ class Opened:
         return self.config.statistics.scale(self.unnorm_key, "proprio", size, oft.platform.bounds, OFT_EPSILON)
 
     def weights(self, module: nn.Module) -> WeightSource:
-        """Where the weights of an OpenVLA come from."""
+        """Where the weights of an OpenVLA come from.
+
+        Raises:
+            ConfigError: The checkpoint is an OpenVLA-OFT's.
+        """
         from ..network.weights import SafetensorsFolder
 
-        return self.random_source(module) if self.checkpoint is None else SafetensorsFolder(self.checkpoint.folder)
+        if self.checkpoint is None:
+            return self.random_source(module)
+        self._refuse_unused(self.checkpoint.own.folder, {"*--*_checkpoint.pt": "policy=openvla_oft"})
+        source = SafetensorsFolder(self.checkpoint.weights_folder)
+        return Merged(source, self.checkpoint.adapter) if self.checkpoint.adapter else source
 
     def oft_weights(self, film: bool, components: str | None, step: str | None) -> OftSources:
         """Where the weights of an OpenVLA-OFT come from; see `CheckpointSources`."""
@@ -104,8 +118,54 @@ class Opened:
 
         if self.checkpoint is None:
             return _RandomSources(self)
-        folder = self.checkpoint.folder
-        return CheckpointSources(self.config, film, folder, Path(components).expanduser() if components else folder, step)
+        own, weights = self.checkpoint.own.folder, self.checkpoint.weights_folder
+        if components:
+            self._check_components(Path(components).expanduser(), own)
+        where = self._components = Path(components).expanduser() if components else own
+        return CheckpointSources(self.config, film, weights, where, step, self.checkpoint.adapter)
+
+    def refuse_unused_parts(self, oft: OftConfig, components: str | None) -> None:
+        """Make sure that every part of an OpenVLA-OFT that is there is used.
+
+        Raises:
+            ConfigError: One is not; its file is named, and the setting that decides.
+        """
+        if self.checkpoint is None:
+            return
+        unread = {
+            "vision_backbone--*_checkpoint.pt": None if oft.film else "policy.film=true",
+            "proprio_projector--*_checkpoint.pt": None if oft.proprio else "policy.proprio=true",
+            "noisy_action_projector--*_checkpoint.pt": None if oft.head == "diffusion" else "policy.head=diffusion",
+            "action_head--*_checkpoint.pt": None if oft.head != "discrete" else "policy.head=l1 or diffusion",
+        }
+        folder = Path(components).expanduser() if components else self.checkpoint.own.folder
+        self._refuse_unused(folder, {pattern: setting for pattern, setting in unread.items() if setting})
+
+    def _refuse_unused(self, folder: Path, unread: Mapping[str, str]) -> None:
+        if found := unused_files(folder, unread):
+            raise ConfigError(
+                f"{found[0]} is part of this checkpoint and would not be used: the network would not be the one that was trained. "
+                f"Set {found[1]}, or take the file out of the folder."
+            )
+
+    def _check_components(self, components: Path, own: Path) -> None:
+        """Make sure that the components' folder holds nothing else that was trained with them and would be left out.
+
+        Raises:
+            ConfigError: It holds an adapter or other statistics.
+        """
+        if components.resolve() == own.resolve():
+            return
+        statistics = components / "dataset_statistics.json"
+        left_out = [components / name for name in (ADAPTER_FOLDER, CONFIG_FILE) if (components / name).exists()]
+        if statistics.is_file() and Statistics(read_json(statistics), "") != self.config.statistics:
+            left_out.append(statistics)
+        if left_out:
+            raise ConfigError(
+                f"{left_out[0]} was trained together with the components in {components} and would not be used with "
+                f"policy.checkpoint={self.loading.checkpoint}. Give policy.checkpoint={components}, which brings its adapter, base "
+                "and statistics, or put the component files alone into a folder."
+            )
 
     def random_source(self, module: nn.Module) -> WeightSource:
         """Weights for a module of a network with random weights."""
@@ -126,10 +186,11 @@ class Opened:
         from ..network.devices import device_name
 
         found = self.checkpoint
+        nothing = {"checkpoint": self.loading.checkpoint, "checkpoint_commit": None, "checkpoint_sha256": None}
+        elsewhere = self._components if found and self._components != found.own.folder else None
         return {
-            "checkpoint": self.loading.checkpoint,
-            "checkpoint_commit": found.commit if found else None,
-            "checkpoint_sha256": found.sha256() if found else None,
+            **(found.provenance() if found else nothing),
+            **({"components_sha256": folder_sha256(elsewhere, "*_checkpoint.pt")} if elsewhere else {}),
             "unnorm_key": self.unnorm_key,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": device_name(self.device),

@@ -129,6 +129,7 @@ def make_openvla(
     suite: Suite,
     *,
     checkpoint: str | None = None,
+    base: str | None = None,
     unnorm_key: str | None = None,
     constrain_actions: bool = False,
     dtype: str | None = None,
@@ -151,7 +152,7 @@ def make_openvla(
     if len(pipeline.cameras) != 1:
         raise ConfigError(f"OpenVLA sees one camera; policy.cameras names {len(pipeline.cameras)}: {', '.join(pipeline.cameras)}.")
     size = suite.action_spec.size
-    opened = Opened(Loading(checkpoint, unnorm_key, dtype, device, attention, vision_towers), size)
+    opened = Opened(Loading(checkpoint, base, unnorm_key, dtype, device, attention, vision_towers), size)
     scale = opened.config.statistics.scale(opened.unnorm_key, "action", size, "q01_q99", 0.0)
     from .loading import build
 
@@ -163,6 +164,7 @@ def make_openvla_oft(
     suite: Suite,
     *,
     checkpoint: str | None = None,
+    base: str | None = None,
     components: str | None = None,
     component_step: str | None = None,
     unnorm_key: str | None = None,
@@ -195,8 +197,9 @@ def make_openvla_oft(
     chunk = oft.platform.chunk
     if executes is not None and not 1 <= executes <= chunk:
         raise ConfigError(f"policy.executes must be 1..{chunk} (the chunk of platform {platform}), or null; got {executes}.")
-    loading = Loading(checkpoint, unnorm_key, dtype, device, attention, vision_towers)
+    loading = Loading(checkpoint, base, unnorm_key, dtype, device, attention, vision_towers)
     opened = Opened(loading, oft.platform.action_size)
+    opened.refuse_unused_parts(oft, components)
     statistics, bounds = opened.config.statistics, oft.platform.bounds
     action_scale = statistics.scale(opened.unnorm_key, "action", oft.platform.action_size, bounds, OFT_EPSILON)
     proprio_scale = opened.proprio_scale(oft) if proprio else None

@@ -69,6 +69,11 @@ class Statistics:
         self._norm_stats = norm_stats
         self._where = where
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistics) and self._norm_stats == other._norm_stats
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def keys(self) -> list[str]:
         """Names of the data sets."""

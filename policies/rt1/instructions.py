@@ -7,6 +7,7 @@ used as it is, or replaced by a file of its embeddings, or by any function.
 from __future__ import annotations
 
 import importlib
+import inspect
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..._registry import did_you_mean, import_target
 from ...errors import ConfigError, PolicyError
+from ..network.checkpoints import file_sha256
 from ..packages import require
 
 if TYPE_CHECKING:
@@ -67,6 +69,20 @@ def make_encoder(setting: str, size: int) -> Callable[[str], Float32Array]:
         return embedding
 
     return checked
+
+
+def describe_encoder(setting: str) -> dict[str, str | None]:
+    """What embeddings depend on, as plain JSON values: the setting, and a hash of the file it names, of embeddings or of code."""
+    file: Path | None = None
+    if setting.endswith(".npz"):
+        file = Path(setting).expanduser()
+    elif ":" in setting:
+        source = inspect.getsourcefile(importlib.import_module(setting.partition(":")[0]))
+        file = Path(source) if source else None
+    return {
+        "instruction_encoder": UNIVERSAL_SENTENCE_ENCODER if setting == "use" else setting,
+        "instruction_encoder_sha256": file_sha256(file) if file else None,
+    }
 
 
 def _file_of_embeddings(file: Path) -> Callable[[str], Any]:

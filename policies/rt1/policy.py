@@ -21,7 +21,7 @@ from ..network.checkpoints import Checkpoint, find_checkpoint
 from ..packages import require
 from ..pipeline import Pipeline, Recipe
 from .config import Rt1Config
-from .instructions import make_encoder
+from .instructions import describe_encoder, make_encoder
 
 if TYPE_CHECKING:
     import torch
@@ -161,13 +161,13 @@ def make_rt1(
     kind = choose_dtype(dtype, where)
     found = None if checkpoint == RANDOM else find_checkpoint(checkpoint, EXTRA)
     network = _load(found, where, kind)
+    encode = make_encoder(instruction_encoder, network.config.token_size)
     settings = {
         "checkpoint": checkpoint,
-        "instruction_encoder": instruction_encoder,
+        **describe_encoder(instruction_encoder),
         "dtype": str(kind).removeprefix("torch."),
         "device": device_name(where),
     }
-    encode = make_encoder(instruction_encoder, network.config.token_size)
     return Rt1Policy(pipeline, network, encode, found, settings, terminates, max_batch)
 
 

@@ -137,6 +137,16 @@ def test_different_protocols_are_refused_and_named(tmp_path: Path) -> None:
     assert "The protocols differ: mine: horizon: 40 -> 30." in allowed.notes
 
 
+def test_runs_by_different_code_are_compared_and_said_to_be(tmp_path: Path) -> None:
+    sides = [run_of(tmp_path / name, 0.9) for name in ("one", "other")]
+    for folder, digest in zip(sides, "ab", strict=True):
+        header = json.loads((Path(folder) / "run.json").read_text())
+        (Path(folder) / "run.json").write_text(json.dumps({**header, "code_sha256": digest * 64}))
+    said = " ".join(compare(*sides, Question()).notes)
+    assert "They were run by different code of vlagym's environments or policies" in said
+    assert "different code" not in " ".join(compare(sides[0], sides[0], Question()).notes)
+
+
 def test_runs_without_common_episodes_are_refused(tmp_path: Path) -> None:
     one = run_of(tmp_path / "one", 0.9)
     other_suite = str(write_run(tmp_path / "two", {"other": {"a": 5}}, lambda spec: True))

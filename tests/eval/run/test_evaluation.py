@@ -204,6 +204,14 @@ def test_a_folder_in_use_is_left_alone(run_toy: Run, tmp_path: Path) -> None:
         resume(tmp_path / "nothing")
 
 
+def test_a_run_is_not_resumed_by_other_code(run_toy: Run) -> None:
+    folder = run_toy("episodes_per_task=1", "video=none").folder
+    header = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**header, "code_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="vlagym's code of environments or policies is no longer that of the run"):
+        resume(folder)
+
+
 def test_resume_takes_execution_settings_only() -> None:
     assert execution_settings_in(["workers=3", "assets.mirror=x"]) == ("workers", "assets")
     with pytest.raises(ConfigError, match="keeps its settings"):

@@ -31,7 +31,8 @@ def test_the_hash_follows_names_and_contents(tmp_path: Path) -> None:
 
 
 def test_large_files_of_the_hubs_cache_are_not_read_again(tmp_path: Path) -> None:
-    blob = tmp_path / hashlib.sha256(b"weights").hexdigest()
+    blob = tmp_path / "blobs" / hashlib.sha256(b"weights").hexdigest()
+    blob.parent.mkdir()
     blob.write_bytes(b"")  # the name says what it holds
     cached, plain = tmp_path / "cached", tmp_path / "plain"
     cached.mkdir()

@@ -93,20 +93,7 @@ def test_openvla_oft_acts_as_the_reference_evaluation_would(golden: Path, oft_po
     chunks = oft_policy.act(observations)
     assert [chunk.shape for chunk in chunks] == [(8, 7)] * len(tasks)
     expected = np.stack([transforms.FlipBinaryGripper()(chunk, {}) for chunk in recorded["A_actions__libero_goal"]])
-    np.testing.assert_allclose(np.stack(chunks), expected, atol=2e-3)  # up to four pixels of an image are off by one
-    exact = [case for case in range(len(tasks)) if (_cropped(recorded, case) == recorded["cropped_u8"][case]).all()]
-    for case in exact:
-        np.testing.assert_allclose(chunks[case], expected[case], atol=1e-4)
-
-
-def _cropped(recorded: np.lib.npyio.NpzFile, case: int) -> np.ndarray:
-    cropped = []
-    for name in ("full_image", "wrist_image"):
-        image = recorded[name][case]
-        for transform in transforms.image_transforms(["jpeg_round_trip", "lanczos3_resize", "center_crop"]):
-            image = transform(image)
-        cropped.append(image)
-    return np.stack(cropped)
+    np.testing.assert_allclose(np.stack(chunks), expected, atol=1e-4)
 
 
 def test_a_chunk_can_be_executed_in_part(golden: Path, libero_like: ShapesOnly, observe: Observe) -> None:

@@ -121,7 +121,7 @@ def test_its_saying_so_may_be_ignored(build: Callable[..., Policy], folder: Path
 
 def test_the_record_says_what_acted(build: Callable[..., Policy]) -> None:
     record = build().provenance()
-    assert len(record["checkpoint_sha256"]) == 64
+    assert len(record["checkpoint_sha256"]) == len(record["instruction_encoder_sha256"]) == 64
     assert record["recipe"]["image_transforms"] == ["ResizeWithPad(height=256, width=320)"]
     json.dumps(record)
 
