@@ -43,6 +43,15 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
         raise ConfigError(f"benchmark {benchmark!r} does not take these settings: {error}.") from error
 
 
+def default_suite(name: str) -> Suite | None:
+    """A suite with its own settings: those of conf/suite/NAME.yaml, or another package's defaults; None for any other name."""
+    from ..conf import suite_names, suite_settings
+
+    if name in suite_names():
+        return make_suite(suite_settings(name))
+    return make_suite({"benchmark": name}) if name in BENCHMARKS.plugins() else None
+
+
 def make_env(suite: str, cameras: tuple[str, ...] | None = None, render_mode: str | None = "rgb_array") -> VlaEnv:
     """The environment of a suite in conf/suite/, as ``gymnasium.make("vlagym/SUITE-v0")`` builds it; with all cameras if None."""
     from ..conf import suite_settings

@@ -42,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
         alpha=arguments.alpha,
         fail_on_task=arguments.fail_on_task,
         allow_incomplete=arguments.allow_incomplete,
+        allow_partial=arguments.allow_partial,
         allow_different_protocols=arguments.allow_different_protocols,
         pair_by_index=arguments.pair_by_index,
     )
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alpha", type=float, default=0.05, help="chance of either verdict being wrong (default 0.05)")
     parser.add_argument("--fail-on-task", action="store_true", help="one task that got worse (after Holm's correction) is enough")
     parser.add_argument("--allow-incomplete", action="store_true", help="judge the episodes that there are")
+    parser.add_argument("--allow-partial", action="store_true", help="judge a part of a suite by the suite's published score")
     parser.add_argument("--allow-different-protocols", action="store_true", help="compare though they measured different things")
     parser.add_argument("--pair-by-index", action="store_true", help="take a result file's i-th episode of a task for trial i")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the comparison as Markdown, e.g. a job summary")

@@ -47,8 +47,9 @@ def main(argv: Sequence[str]) -> int:
     else:
         table = _together(runs, lambda run: run.table(confidence, arguments.interval))
         sheet = success_sheet(table, confidence)
-    _write(table, sheet, arguments.format or _format_of(arguments.output), arguments.output)
-    _say_what_to_know(runs)
+    notices = list(dict.fromkeys(notice for run in runs for notice in run.notices))
+    _write(table, sheet, arguments.format or _format_of(arguments.output), arguments.output, notices)
+    _say_what_to_know(runs, notices)
     return 0 if all(run.complete for run in runs) else 1
 
 
@@ -89,13 +90,13 @@ def _format_of(output: Path | None) -> str:
     return endings[output.suffix]
 
 
-def _write(table: pd.DataFrame, sheet: Sheet | None, form: str, output: Path | None) -> None:
+def _write(table: pd.DataFrame, sheet: Sheet | None, form: str, output: Path | None, notices: Sequence[str]) -> None:
     if sheet is None and form in ("text", "markdown", "latex"):
         raise ConfigError("--episodes is a long table: choose --format csv, json or parquet.")
     if form == "parquet":
         _write_parquet(table, output)
         return
-    text = _text(table, sheet, form)
+    text = _text(table, sheet, form) + _notes(form, notices)
     if output is None:
         print(text, end="")
     else:
@@ -116,6 +117,12 @@ def _text(table: pd.DataFrame, sheet: Sheet | None, form: str) -> str:
     return as_latex(sheet) if form == "latex" else as_markdown(sheet)
 
 
+def _notes(form: str, notices: Sequence[str]) -> str:
+    """The sentences below a table that will be read away from the terminal that they are also said on."""
+    line = {"markdown": "\n> {}\n", "latex": "% {}\n"}.get(form, "")
+    return "".join(line.format(notice) for notice in notices)
+
+
 def _write_parquet(table: pd.DataFrame, output: Path | None) -> None:
     if output is None:
         raise ConfigError("Parquet is not for the terminal: name a file with --output.")
@@ -126,12 +133,12 @@ def _write_parquet(table: pd.DataFrame, output: Path | None) -> None:
     table.to_parquet(output, index=False)
 
 
-def _say_what_to_know(runs: Sequence[Run]) -> None:
+def _say_what_to_know(runs: Sequence[Run], notices: Sequence[str]) -> None:
     """Notices and incompleteness go to stderr, so that the table can be piped."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    for notice in dict.fromkeys(notice for run in runs for notice in run.notices):
+    for notice in notices:
         console.print(f"Note: {notice}")
     for run in runs:
         if not run.complete:

@@ -9,7 +9,7 @@ cannot tell. So either claim is wrong with probability alpha at most.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ...errors import ConfigError
@@ -44,6 +44,7 @@ class Question:
         alpha: Highest probability of either claim being wrong.
         fail_on_task: Whether a single task that got worse, by more than the margin and after Holm's correction, is a regression.
         allow_incomplete: Judge the episodes that there are, even if some are missing or errors.
+        allow_partial: Judge a run that is not its suite's whole protocol by a published score.
         allow_different_protocols: Compare even though the protocols differ or are not known.
         pair_by_index: Take a foreign file's i-th episode of a task for trial i.
     """
@@ -52,6 +53,7 @@ class Question:
     alpha: float = 0.05
     fail_on_task: bool = False
     allow_incomplete: bool = False
+    allow_partial: bool = False
     allow_different_protocols: bool = False
     pair_by_index: bool = False
 
@@ -141,12 +143,13 @@ def compare_with_published(scores: Sequence[PublishedScore], current: Side, ques
     Raises:
         ConfigError: None of the numbers covers a task of the run.
     """
-    pieces, rows, notes = [], [], []
+    pieces, rows, notes, partial = [], [], [], []
     for suite, outcomes in current.suites.items():
         covered = [(score, strata) for score in scores if score.suite == suite and (strata := _covered(outcomes, score))]
         for score, strata in covered:
             rows.append(published_row([(score, strata)], suite, score.group or AVERAGE, question.alpha))
             counted = f"{score.episodes} episodes" if score.episodes else _UNKNOWN_SIZE
+            partial += [_partial(current.label, suite)] if _departs(outcomes, score) else []
             notes.append(f"{suite}{f', {score.group}' if score.group else ''}: {score.source}; {score.protocol}; {counted}.")
         if not covered:
             notes.append(f"No published number covers {suite}.")
@@ -159,7 +162,21 @@ def compare_with_published(scores: Sequence[PublishedScore], current: Side, ques
     notes.append("A published number is compared as a sample: its protocol and its trials are not known to be those of the run.")
     compared = _Compared(with_adjusted_p_values(rows), False, "")
     label = f"{scores[0].policy} (published)"
-    return _conclude(label, current.label, question, compared, _gaps(current), [*notes, *_side_notes(current)])
+    concluded = _conclude(label, current.label, question, compared, _gaps(current), [*notes, *_side_notes(current)])
+    if partial and not question.allow_partial:
+        reason = f"{' '.join(dict.fromkeys(partial))} Run all of it, or pass --allow-partial. {concluded.reason}"
+        return replace(concluded, verdict="cannot tell", reason=reason)
+    return concluded
+
+
+def _departs(outcomes: SuiteOutcomes, score: PublishedScore) -> bool:
+    """Whether the run changed settings, or left out trials, of tasks that a published number is about."""
+    departs = outcomes.departures
+    return departs is not None and bool(departs["settings"] or any(map(score.covers, departs["trials"])))
+
+
+def _partial(label: str, suite: str) -> str:
+    return f"{label} is not the whole protocol of {suite}, which is what the published score is about."
 
 
 _UNKNOWN_SIZE = "an unknown number of episodes, so it is taken as exact: the interval leaves its uncertainty out and is too narrow"

@@ -18,6 +18,7 @@ from typing import Any
 from ...conf import suite_names
 from ...episode import EpisodeResult
 from ...errors import ConfigError
+from ..record.departures import Departures
 from ..tables.runs import Run, load_run
 from ..tables.success import links_done
 
@@ -34,6 +35,7 @@ class SuiteOutcomes:
         protocol: What was measured; None if the side does not say.
         protocol_sha256: Its hash.
         provenance: What it ran on.
+        departures: How it departs from the suite's own protocol; None if the side does not say.
         states: Per task and (trial, seed), the hashes of the first and the last physics state; empty if the side does not say.
     """
 
@@ -41,6 +43,7 @@ class SuiteOutcomes:
     protocol: Mapping[str, Any] | None = None
     protocol_sha256: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    departures: Departures | None = None
     states: Mapping[str, Mapping[tuple[int, int], tuple[str | None, str | None]]] = field(default_factory=dict)
 
 
@@ -81,7 +84,8 @@ def side_of_run(run: Run) -> Side:
                 tasks[spec.task][spec.trial, spec.seed] = episode_value(result, length)
                 states[spec.task][spec.trial, spec.seed] = (result.initial_state_sha256, result.final_state_sha256)
         provenance = {**leg["suite_provenance"], "policy": leg["policy"], "policy_provenance": leg["policy_provenance"]}
-        suites[suite] = SuiteOutcomes(tasks, leg["protocol"], leg["protocol_sha256"], provenance, states)
+        departs = leg.get("departures")
+        suites[suite] = SuiteOutcomes(tasks, leg["protocol"], leg["protocol_sha256"], provenance, departs, states)
     return Side(run.name, suites, _gaps(len(run.missing), len(run.errors)), run.notices, run)
 
 

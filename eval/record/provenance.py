@@ -19,6 +19,7 @@ from ...envs.identity import tree_sha256
 from ...envs.suite import Suite, protocol_sha256
 from ...episode import EpisodeSpec
 from ..plan.config import Leg
+from .departures import departure_notice, departures
 
 # Where the code is that decides what an episode comes to; the rest of vlagym plans, records and reports.
 _DECIDING = ("envs/**/*.py", "envs/**/*.json", "policies/**/*.py", "eval/run/*.py", "episode.py")
@@ -62,14 +63,17 @@ def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str,
     Tasks are listed with the trials planned of each, so that a run can be read without its benchmark's package.
     """
     protocol = suite.protocol()
+    departs = departures(suite, plan)
     trials = Counter(task for task, _ in {(spec.task, spec.trial) for spec in plan if spec.suite == suite.name})
+    notice = departure_notice(suite.name, departs, len(trials)) if departs else None
     return {
         "suite": suite.name,
         "tasks": [{**asdict(task), "trials": trials[task.name]} for task in suite.tasks() if trials[task.name]],
         "protocol": protocol,
         "protocol_sha256": protocol_sha256(protocol),
         "suite_provenance": suite.provenance(),
-        "notices": suite.notices(),
+        "departures": departs,
+        "notices": [*suite.notices(), *([notice] if notice else [])],
         "policy": leg.policy,
         "policy_provenance": None,
     }
