@@ -5,15 +5,20 @@ An entry is a callable ``factory(suite: Suite, **settings) -> Policy``; the sett
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._registry import Registry
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from ..envs.spec import ActionSpec
     from ..envs.suite import Suite
     from .base import Policy
+
+_CHEAP = ("random", "scripted", "replay")  # to build, so that building is the check
+F = TypeVar("F", bound=Callable[..., Any])
 
 POLICIES: Registry[Callable[..., Policy]] = Registry(
     "policy",
@@ -32,27 +37,96 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
 )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A policy whose settings and small files have been read and checked; its weights are still on disk.
+
+    Attributes:
+        action_spec: `Policy.action_spec` of what will be built.
+        cameras: `Policy.cameras` likewise.
+        build: Loads the rest.
+        check_instruction: Raises for an instruction that the policy cannot be given; None where it takes any.
+    """
+
+    action_spec: ActionSpec
+    cameras: tuple[str, ...]
+    build: Callable[[], Policy]
+    check_instruction: Callable[[str], object] | None = None
+
+
+def prepared_by(prepare: Callable[..., Prepared]) -> Callable[[F], F]:
+    """Mark a factory that is expensive with the function that does the cheap part of it: ``prepare(suite, **settings)``."""
+
+    def mark(factory: F) -> F:
+        factory.prepare = prepare  # type: ignore[attr-defined]
+        return factory
+
+    return mark
+
+
+def check_policy_settings(
+    settings: Mapping[str, Any], suite: Suite, instructions: Iterable[str] = (), may_build: bool = True
+) -> None:
+    """Find out what is wrong with a policy's settings without the cost of building it.
+
+    The first policy of a run is built before anything runs, the others when their turn comes; this is so that hours later nothing
+    is refused that could have been at the start. Policies of other packages are checked if their factory is marked with
+    `prepared_by`.
+
+    Args:
+        settings: As `make_policy` takes them.
+        suite: What the policy is for.
+        instructions: Sentences that it will be given.
+        may_build: Whether to build a policy that costs next to nothing.
+
+    Raises:
+        VlagymError: What `make_policy` would raise, but for damaged weights.
+    """
+    name, factory, arguments = _factory(settings)
+    if prepare := getattr(factory, "prepare", None):
+        prepared: Prepared = _called(name, prepare, suite, arguments)
+        _check_fit(name, suite, prepared.action_spec, prepared.cameras)
+        if prepared.check_instruction:
+            for instruction in instructions:
+                prepared.check_instruction(instruction)
+    elif may_build and name in _CHEAP:
+        make_policy(settings, suite).close()
+
+
 def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
     """Build the policy that `settings` describe (``name`` and the factory's arguments) for a suite.
 
     Raises:
         ConfigError: Unknown policy or argument, or actions that do not mean what the suite's actions mean.
     """
+    name, factory, arguments = _factory(settings)
+    policy: Policy = _called(name, factory, suite, arguments)
+    _check_fit(name, suite, policy.action_spec, policy.cameras)
+    return policy
+
+
+def _factory(settings: Mapping[str, Any]) -> tuple[str, Callable[..., Policy], dict[str, Any]]:
     arguments = dict(settings)
     name = arguments.pop("name")
+    return name, POLICIES.get(name), arguments
+
+
+def _called(name: str, function: Callable[..., Any], suite: Suite, arguments: Mapping[str, Any]) -> Any:
     try:
-        policy = POLICIES.get(name)(suite, **arguments)
+        return function(suite, **arguments)
     except TypeError as error:
         if "argument" not in str(error):
             raise
         raise ConfigError(f"policy {name!r} does not take these settings: {error}.") from error
-    differences = policy.action_spec.differences(suite.action_spec)
+
+
+def _check_fit(name: str, suite: Suite, action_spec: ActionSpec, cameras: Sequence[str]) -> None:
+    differences = action_spec.differences(suite.action_spec)
     if differences:
         raise ConfigError(
             f"policy {name!r} emits actions that suite {suite.name!r} would misread ({'; '.join(differences)}). "
             "Name the transform in a recipe for this pair, or choose another pair."
         )
-    unknown = [camera for camera in policy.cameras if camera not in suite.cameras]
+    unknown = [camera for camera in cameras if camera not in suite.cameras]
     if unknown:
         raise ConfigError(f"policy {name!r} needs camera {unknown[0]!r}; suite {suite.name!r} has {', '.join(suite.cameras)}.")
-    return policy

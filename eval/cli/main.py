@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,7 @@ def _command(arguments: Sequence[str]) -> int:
 
 
 def _run(overrides: Sequence[str]) -> int:
+    from functools import partial
     from pathlib import Path
 
     from ..plan.config import load_config
@@ -106,13 +108,31 @@ def _run(overrides: Sequence[str]) -> int:
 
     console = make_console()
     progress = progress_for(console)
+    stopped: list[Outcome] = []
     resumed = [o.removeprefix("resume=") for o in overrides if o.startswith("resume=")]
     if resumed:
         rest = [o for o in overrides if not o.startswith("resume=")]
-        outcome = resume(Path(resumed[-1]), load_config(rest) if rest else None, execution_settings_in(rest), [progress])
+        execution, names = load_config(rest) if rest else None, execution_settings_in(rest)
+        start = partial(resume, Path(resumed[-1]), execution, names, [progress], stopped=stopped.append)
     else:
-        outcome = evaluate(load_config(overrides), [progress])
+        start = partial(evaluate, load_config(overrides), [progress], stopped=stopped.append)
+    try:
+        outcome = start()
+    except Exception as error:
+        if not stopped:
+            raise
+        return _report_stop(console, stopped[0], error)
     return _report(console, outcome)
+
+
+def _report_stop(console: Console, outcome: Outcome, error: Exception) -> int:
+    """What there is of a run in whose middle something raised: the table so far, what it was, and how to go on."""
+    if not isinstance(error, VlagymError):
+        traceback.print_exception(error)
+    _report(console, outcome)
+    kind = "" if isinstance(error, VlagymError) else f"{type(error).__name__}: "
+    print(f"vla-eval: the run was stopped by an error: {kind}{error}", file=sys.stderr)
+    return 1
 
 
 def _report(console: Console, outcome: Outcome) -> int:
@@ -130,7 +150,7 @@ def _report(console: Console, outcome: Outcome) -> int:
         console.print(f"videos:  {videos}", highlight=False, soft_wrap=True)
     console.print(f"results: {outcome.folder}", highlight=False, soft_wrap=True)
     if not outcome.complete:
-        what = "interrupted" if outcome.interrupted else "incomplete: some episodes could not be run"
+        what = "interrupted" if outcome.interrupted else "incomplete: not all episodes were run"
         console.print(f"{what}; to finish it: vla-eval resume={outcome.folder}", style="bold", highlight=False, soft_wrap=True)
     return 130 if outcome.interrupted else 0 if outcome.complete else 1
 

@@ -18,7 +18,7 @@ from ...envs.suite import Suite
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError
 from ...policies.base import Policy
-from ...policies.registry import make_policy
+from ...policies.registry import check_policy_settings, make_policy
 from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
 from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
 from ..record.events import Subscriber
@@ -65,19 +65,25 @@ _T = TypeVar("_T")
 MakeQueue = Callable[[Sequence[EpisodeSpec]], EpisodeQueue]
 
 
-def evaluate(config: RunConfig, subscribers: Sequence[Subscriber] = (), make_queue: MakeQueue = EpisodeQueue) -> Outcome:
+def evaluate(
+    config: RunConfig,
+    subscribers: Sequence[Subscriber] = (),
+    make_queue: MakeQueue = EpisodeQueue,
+    stopped: Callable[[Outcome], None] = lambda outcome: None,
+) -> Outcome:
     """Run an evaluation in a new folder.
 
     Args:
         config: What to run.
         subscribers: Told of everything that happens.
         make_queue: Puts a leg's episodes in the order in which they are handed out.
+        stopped: Given what there is so far, if something raises after the run's folder was made.
 
     Raises:
         VlagymError: Something that can be mended: a setting, an asset, the policy, the disk. Finished episodes are kept.
     """
     with _no_exit():
-        return _Evaluation(config, make_queue=make_queue).start(subscribers)
+        return _Evaluation(config, make_queue=make_queue, stopped=stopped).start(subscribers)
 
 
 def resume(
@@ -86,6 +92,7 @@ def resume(
     names: Sequence[str] = (),
     subscribers: Sequence[Subscriber] = (),
     make_queue: MakeQueue = EpisodeQueue,
+    stopped: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Finish an interrupted run: only what is missing, and what ended in an error, is run.
 
@@ -97,6 +104,7 @@ def resume(
         names: Which of `EXECUTION_SETTINGS`.
         subscribers: Told of everything that happens.
         make_queue: Puts a leg's episodes in the order in which they are handed out.
+        stopped: Given what there is so far, if something raises on the way.
 
     Raises:
         RunError: Not a run, or its protocol, plan or policy is no longer the recorded one.
@@ -106,17 +114,24 @@ def resume(
         config = folder.config()
         if execution is not None:
             config = config.with_execution_of(execution, names)
-        return _Evaluation(config, folder, make_queue).resume(log, subscribers)
+        return _Evaluation(config, folder, make_queue, stopped).resume(log, subscribers)
 
 
 class _Evaluation:
     """The steps of one evaluation. Everything that can be refused is refused before the folder is made."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder | None = None, make_queue: MakeQueue = EpisodeQueue) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder | None = None,
+        make_queue: MakeQueue = EpisodeQueue,
+        stopped: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
         config.assets.export()
         self.config = config
         self.folder = folder
         self.make_queue = make_queue
+        self.stopped = stopped
         self.suites = [make_suite(leg.suite) for leg in config.legs]
         self.plan = plan_episodes(self.suites, config.tasks, config.episodes_per_task, config.seeds, config.trials)
         _check_video_cameras(config, self.suites)
@@ -193,7 +208,7 @@ class _Evaluation:
             interrupted = True
         except BaseException:
             last_steps: list[Callable[[], object]] = [partial(s.run_ended, False) for s in everyone]
-            for step in (*last_steps, self._summarise):
+            for step in (*last_steps, lambda: self.stopped(self._summarise())):
                 with suppress(Exception):  # the first error is the one that says what to mend
                     step()
             raise
@@ -264,7 +279,11 @@ class _Evaluation:
         runner.run(episodes, self.make_queue([spec for _, spec in episodes]), undrawn)
 
     def _policies(self) -> Iterator[Policy]:
-        """Policies leg by leg; the first is built at once, so that a bad setting is refused before a folder is made."""
+        """Policies leg by leg; all are checked and the first is built before a folder is made, so that nothing is refused later."""
+        for number, (leg, suite) in enumerate(zip(self.config.legs, self.suites, strict=True)):
+            planned = {spec.task for spec in self.plan if spec.suite == suite.name}
+            sentences = [task.instruction for task in suite.tasks() if task.name in planned]
+            check_policy_settings(leg.policy, suite, sentences, may_build=number > 0)
         first = self._make_policy(0)
         return (first if number == 0 else self._make_policy(number) for number in range(len(self.suites)))
 

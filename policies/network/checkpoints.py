@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
-from .layouts import near_folders
 from ..packages import require
+from .layouts import near_folders
 
 # What is fetched: settings, tokenizer and weights, never code.
 _WANTED = ["*.json", "*.safetensors", "*_checkpoint.pt"]

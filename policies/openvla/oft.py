@@ -291,6 +291,9 @@ class OftSources(Protocol):
     def component(self, name: str, module: nn.Module) -> WeightSource:
         """Weights of ``action_head``, ``proprio_projector`` or ``noisy_action_projector``."""
 
+    def check(self, oft: OftConfig) -> None:
+        """Make sure that every component's file is there."""
+
 
 class CheckpointSources:
     """The files of an official checkpoint.
@@ -333,6 +336,15 @@ class CheckpointSources:
         file = component_file(self._components, name, self._step)
         return StateDict(load_pt(file), str(file))
 
+    def check(self, oft: OftConfig) -> None:
+        """Make sure that every component's file is there.
+
+        Raises:
+            ConfigError: One is missing, or there are several to choose from.
+        """
+        for name in [*oft.components, *(["vision_backbone"] if self._film else [])]:
+            component_file(self._components, name, self._step)
+
 
 def build_oft(
     config: ModelConfig,
@@ -352,12 +364,11 @@ def build_oft(
     vla = build(config, sources.vla, device=device, dtype=dtype, attention=attention, film=oft.film)
     with torch.device("meta"):
         model = OpenVlaOft(vla, oft)
-    for name in ("action_head", "proprio_projector", "noisy_action_projector"):
-        if hasattr(model, name):
-            component = model.get_submodule(name)
-            if can_pack(device, dtype):
-                expect_packed(component)
-            fill(component, sources.component(name, component), dtype=dtype, device=device)
+    for name in oft.components:
+        component = model.get_submodule(name)
+        if can_pack(device, dtype):
+            expect_packed(component)
+        fill(component, sources.component(name, component), dtype=dtype, device=device)
     return model.eval()
 
 

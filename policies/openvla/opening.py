@@ -112,6 +112,18 @@ class Opened:
         source = SafetensorsFolder(self.checkpoint.weights_folder)
         return Merged(source, self.checkpoint.adapter) if self.checkpoint.adapter else source
 
+    def check_weights(self) -> None:
+        """Make sure that the files of weights are there and whole, as far as their headers say.
+
+        Raises:
+            ConfigError: The folder is of another layout.
+            PolicyError: A file is missing or cut short.
+        """
+        from ..network.weights import SafetensorsFolder
+
+        if self.checkpoint is not None:
+            SafetensorsFolder(self.checkpoint.weights_folder)
+
     def oft_weights(self, film: bool, components: str | None, step: str | None) -> OftSources:
         """Where the weights of an OpenVLA-OFT come from; see `CheckpointSources`."""
         from .oft import CheckpointSources
@@ -210,3 +222,6 @@ class _RandomSources:
 
     def component(self, name: str, module: nn.Module) -> WeightSource:
         return self._opened.random_source(module)
+
+    def check(self, oft: OftConfig) -> None:
+        return None

@@ -57,6 +57,16 @@ class OftConfig:
     film: bool
     diffusion_steps: int
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Parts that are kept in files of their own."""
+        used = {
+            "action_head": self.head != "discrete",
+            "proprio_projector": self.proprio,
+            "noisy_action_projector": self.head == "diffusion",
+        }
+        return tuple(name for name, there in used.items() if there)
+
     def __post_init__(self) -> None:
         if self.head not in get_args(Head):
             raise ConfigError(f"policy.head must be one of {', '.join(get_args(Head))}; got {self.head!r}.")

@@ -6,7 +6,7 @@ Importing this module imports neither torch nor transformers; building a policy 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ...errors import ConfigError
 from ..base import Chunk, PolicyObservation, episode_generator
 from ..network.adapter import NetworkPolicy
 from ..pipeline import Pipeline, Recipe, no_recipe
+from ..registry import Prepared, prepared_by
 from .config import IMAGE_SIZE
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform
@@ -125,7 +126,7 @@ class OpenVlaOftPolicy(NetworkPolicy):
         return generator.standard_normal((platform.chunk, platform.action_size))
 
 
-def make_openvla(
+def _prepare_openvla(
     suite: Suite,
     *,
     checkpoint: str | None = None,
@@ -138,14 +139,8 @@ def make_openvla(
     max_batch: int | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     **recipe: Unpack[Recipe],
-) -> OpenVlaPolicy:
-    """OpenVLA on a suite; the settings are described in conf/policy/openvla.yaml.
-
-    Raises:
-        ConfigError: No recipe for the suite, or a setting that cannot be.
-        PolicyError: A checkpoint that is damaged or does not fit.
-        DependencyError: A package is missing.
-    """
+) -> Prepared:
+    """All of `make_openvla` but its weights."""
     pipeline = Pipeline(suite, "openvla", recipe)
     if checkpoint is None:
         raise no_recipe(suite, "openvla", ["checkpoint"])
@@ -154,13 +149,30 @@ def make_openvla(
     size = suite.action_spec.size
     opened = Opened(Loading(checkpoint, base, unnorm_key, dtype, device, attention, vision_towers), size)
     scale = opened.config.statistics.scale(opened.unnorm_key, "action", size, "q01_q99", 0.0)
-    from .loading import build
+    opened.check_weights()
 
-    model = build(opened.config, opened.weights, device=opened.device, dtype=opened.dtype, attention=attention)
-    return OpenVlaPolicy(pipeline, opened, model, scale, constrain_actions, max_batch)
+    def build() -> OpenVlaPolicy:
+        from .loading import build
+
+        model = build(opened.config, opened.weights, device=opened.device, dtype=opened.dtype, attention=attention)
+        return OpenVlaPolicy(pipeline, opened, model, scale, constrain_actions, max_batch)
+
+    return Prepared(pipeline.action_spec, pipeline.cameras, build)
 
 
-def make_openvla_oft(
+@prepared_by(_prepare_openvla)
+def make_openvla(suite: Suite, **settings: Any) -> OpenVlaPolicy:
+    """OpenVLA on a suite; the settings are described in conf/policy/openvla.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    return cast("OpenVlaPolicy", _prepare_openvla(suite, **settings).build())
+
+
+def _prepare_openvla_oft(
     suite: Suite,
     *,
     checkpoint: str | None = None,
@@ -181,14 +193,8 @@ def make_openvla_oft(
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     policy: str = "openvla_oft",
     **recipe: Unpack[Recipe],
-) -> OpenVlaOftPolicy:
-    """OpenVLA-OFT on a suite; the settings are described in conf/policy/openvla_oft.yaml.
-
-    Raises:
-        ConfigError: No recipe for the suite, or a setting that cannot be.
-        PolicyError: A checkpoint that is damaged or does not fit.
-        DependencyError: A package is missing.
-    """
+) -> Prepared:
+    """All of `make_openvla_oft` but its weights."""
     pipeline = Pipeline(suite, policy, recipe)
     if checkpoint is None:
         raise no_recipe(suite, policy, ["checkpoint", "platform"])
@@ -203,13 +209,36 @@ def make_openvla_oft(
     statistics, bounds = opened.config.statistics, oft.platform.bounds
     action_scale = statistics.scale(opened.unnorm_key, "action", oft.platform.action_size, bounds, OFT_EPSILON)
     proprio_scale = opened.proprio_scale(oft) if proprio else None
-    from .oft import build_oft
-
+    opened.check_weights()
     sources = opened.oft_weights(film, components, component_step)
-    model = build_oft(opened.config, oft, sources, device=opened.device, dtype=opened.dtype, attention=attention)
-    return OpenVlaOftPolicy(pipeline, opened, model, action_scale, proprio_scale, executes or chunk, max_batch)
+    sources.check(oft)
+
+    def build() -> OpenVlaOftPolicy:
+        from .oft import build_oft
+
+        model = build_oft(opened.config, oft, sources, device=opened.device, dtype=opened.dtype, attention=attention)
+        return OpenVlaOftPolicy(pipeline, opened, model, action_scale, proprio_scale, executes or chunk, max_batch)
+
+    return Prepared(pipeline.action_spec, pipeline.cameras, build)
 
 
+@prepared_by(_prepare_openvla_oft)
+def make_openvla_oft(suite: Suite, **settings: Any) -> OpenVlaOftPolicy:
+    """OpenVLA-OFT on a suite; the settings are described in conf/policy/openvla_oft.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    return cast("OpenVlaOftPolicy", _prepare_openvla_oft(suite, **settings).build())
+
+
+def _prepare_joint(suite: Suite, **settings: Any) -> Prepared:
+    return _prepare_openvla_oft(suite, **settings, policy="openvla_oft_joint")
+
+
+@prepared_by(_prepare_joint)
 def make_openvla_oft_joint(suite: Suite, **settings: Any) -> OpenVlaOftPolicy:
     """OpenVLA-OFT with the checkpoint that was trained on all four LIBERO suites together."""
     return make_openvla_oft(suite, **settings, policy="openvla_oft_joint")

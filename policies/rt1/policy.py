@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..network.adapter import NetworkPolicy
 from ..network.checkpoints import Checkpoint, find_checkpoint
 from ..packages import require
 from ..pipeline import Pipeline, Recipe
+from ..registry import Prepared, prepared_by
 from .config import Rt1Config
 from .instructions import describe_encoder, make_encoder
 
@@ -124,7 +125,7 @@ class Rt1Policy(NetworkPolicy):
         return chosen
 
 
-def make_rt1(
+def _prepare_rt1(
     suite: Suite,
     *,
     checkpoint: str | None = None,
@@ -135,14 +136,8 @@ def make_rt1(
     max_batch: int | None = None,
     policy: str = "rt1",
     **recipe: Unpack[Recipe],
-) -> Rt1Policy:
-    """RT-1 on a suite; the settings are described in conf/policy/rt1.yaml.
-
-    Raises:
-        ConfigError: No recipe for the suite, or a setting that cannot be.
-        PolicyError: A checkpoint that is damaged or does not fit.
-        DependencyError: A package is missing.
-    """
+) -> Prepared:
+    """All of `make_rt1` but its weights."""
     pipeline = Pipeline(suite, policy, recipe)
     if checkpoint is None:
         raise ConfigError(
@@ -160,17 +155,42 @@ def make_rt1(
     where = choose_device(device)
     kind = choose_dtype(dtype, where)
     found = None if checkpoint == RANDOM else find_checkpoint(checkpoint, EXTRA)
-    network = _load(found, where, kind)
-    encode = make_encoder(instruction_encoder, network.config.token_size)
+    config = Rt1Config() if found is None else Rt1Config.read(found.folder / "config.json")
+    if found is not None:
+        from ..network.weights import SafetensorsFolder
+
+        SafetensorsFolder(found.folder)  # its files are there and whole, as far as their headers say
+    encode = make_encoder(instruction_encoder, config.token_size)
     settings = {
         "checkpoint": checkpoint,
         **describe_encoder(instruction_encoder),
         "dtype": str(kind).removeprefix("torch."),
         "device": device_name(where),
     }
-    return Rt1Policy(pipeline, network, encode, found, settings, terminates, max_batch)
+
+    def build() -> Rt1Policy:
+        return Rt1Policy(pipeline, _load(config, found, where, kind), encode, found, settings, terminates, max_batch)
+
+    return Prepared(pipeline.action_spec, pipeline.cameras, build, encode if instruction_encoder.endswith(".npz") else None)
 
 
+@prepared_by(_prepare_rt1)
+def make_rt1(suite: Suite, **settings: Any) -> Rt1Policy:
+    """RT-1 on a suite; the settings are described in conf/policy/rt1.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    return cast("Rt1Policy", _prepare_rt1(suite, **settings).build())
+
+
+def _prepare_rt1_x(suite: Suite, **settings: Any) -> Prepared:
+    return _prepare_rt1(suite, **settings, policy="rt1_x")
+
+
+@prepared_by(_prepare_rt1_x)
 def make_rt1_x(suite: Suite, **settings: Any) -> Rt1Policy:
     """RT-1-X on a suite: the same network with other weights, window and bounds, all of which its checkpoint says."""
     return make_rt1(suite, **settings, policy="rt1_x")
@@ -184,13 +204,12 @@ def random_embedding(instruction: str) -> NDArray[np.float32]:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def _load(found: Checkpoint | None, device: torch.device, dtype: torch.dtype) -> Rt1:
+def _load(config: Rt1Config, found: Checkpoint | None, device: torch.device, dtype: torch.dtype) -> Rt1:
     import torch
 
     from ..network.weights import RandomSource, SafetensorsFolder, fill
     from .network import Rt1
 
-    config = Rt1Config() if found is None else Rt1Config.read(found.folder / "config.json")
     with torch.device("meta"):
         network = Rt1(config)
     source = RandomSource(network, device, dtype, RANDOM) if found is None else SafetensorsFolder(found.folder)

@@ -161,14 +161,18 @@ class PushPolicy(Policy):
 
 
 class BrokenPolicy(PushPolicy):
-    """Breaks its contract in the way it is told to."""
+    """Breaks its contract, after so many batches, in the way it is told to."""
 
-    def __init__(self, suite: Suite, how: str) -> None:
+    def __init__(self, suite: Suite, how: str, after: int = 0) -> None:
         super().__init__(suite)
-        self.how = how
+        self.how, self.after = how, after
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[np.ndarray]:
         chunks = super().act(observations)
+        if len(self.batches) <= self.after:
+            return chunks
+        if self.how == "out_of_memory":
+            raise MemoryError("the policy ran out of memory")
         if self.how == "not_finite":
             chunks[0][2, 0] = np.nan
         if self.how == "shape":

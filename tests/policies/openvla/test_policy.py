@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from vlagym.eval.plan.config import load_config
 from vlagym.policies import transforms
 from vlagym.policies.base import Policy, PolicyObservation
 from vlagym.policies.checker import check_policy
-from vlagym.policies.registry import make_policy
+from vlagym.policies.registry import check_policy_settings, make_policy
 
 from .conftest import OFT_TOWERS, TOWERS
 
@@ -96,6 +98,34 @@ def test_openvla_oft_acts_as_the_reference_evaluation_would(golden: Path, oft_po
     np.testing.assert_allclose(np.stack(chunks), expected, atol=1e-4)
 
 
+def test_settings_are_checked_without_loading_weights(
+    checkpoint: Path, golden: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A fine-tune on three of LIBERO's four suites: what its fourth leg lacks is known before the first episode."""
+    from vlagym.policies.openvla import loading, oft
+
+    monkeypatch.setattr(loading, "build", lambda *_, **__: pytest.fail("weights were loaded"))
+    monkeypatch.setattr(oft, "build", loading.build)
+    folder = tmp_path / "three_suites"
+    shutil.copytree(checkpoint, folder, copy_function=os.symlink)
+    statistics = json.loads((checkpoint / "dataset_statistics.json").read_text())["libero_goal"]
+    (folder / "dataset_statistics.json").unlink()
+    known = ["libero_spatial", "libero_object", "libero_goal"]
+    (folder / "dataset_statistics.json").write_text(json.dumps(dict.fromkeys(known, statistics)))
+    legs = load_config(["suite=libero_all", "policy=openvla", f"policy.checkpoint={folder}"]).legs
+    for leg in legs:
+        suite = ShapesOnly(leg.suite["name"])
+        leg_settings = {**leg.policy, "vision_towers": TOWERS, "device": "cpu"}
+        if suite.name in known:
+            check_policy_settings(leg_settings, suite)
+        else:
+            with pytest.raises(ConfigError, match=r"unknown policy.unnorm_key.*'libero_10'"):
+                check_policy_settings(leg_settings, suite)
+    without_heads = golden / "openvla_oft_tiny" / "checkpoint"
+    with pytest.raises(ConfigError, match="has no vision_backbone--STEP_checkpoint.pt"):
+        check_policy_settings(settings("openvla_oft", without_heads, film=True), ShapesOnly())
+
+
 def test_a_chunk_can_be_executed_in_part(golden: Path, libero_like: ShapesOnly, observe: Observe) -> None:
     checkpoint = golden / "openvla_oft_tiny" / "checkpoint"
     policy = make_policy(settings("openvla_oft", checkpoint, executes=3, max_batch=2), libero_like)
@@ -163,7 +193,7 @@ def test_actions_that_the_suite_would_misread_are_refused(checkpoint: Path, libe
         ({"dtype": "int8"}, "policy.dtype must be one of"),
         ({"device": "cuda:99"}, "policy.device=cuda:99 cannot be used here"),
         ({"max_batch": 0}, "policy.max_batch must be at least 1"),
-        ({"vision_towers": None}, r"do not fit the network.*of another shape .*vision_backbone.featurizer.cls_token \[1, 1, 48\]"),
+        ({"vision_towers": None}, r"do not fit the network.*of another shape \(103\): projector.fc1.bias \[352\], not \[8704\]"),
         ({"checkpoint": "nowhere"}, "there is no such folder"),
         ({"chunk": 3}, "does not take these settings"),
     ],

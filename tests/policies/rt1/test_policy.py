@@ -15,7 +15,7 @@ from shapes_only import INSTRUCTIONS, ShapesOnly
 from vlagym.errors import ConfigError, DependencyError, PolicyError
 from vlagym.policies.base import Policy, PolicyObservation
 from vlagym.policies.checker import check_policy
-from vlagym.policies.registry import make_policy
+from vlagym.policies.registry import check_policy_settings, make_policy
 from vlagym.policies.rt1.convert import convert
 from vlagym.policies.rt1.instructions import make_encoder
 
@@ -62,6 +62,16 @@ def build(converted: Path, embeddings: Path, google_like: ShapesOnly) -> Callabl
         return make_policy({**settings, **changes}, google_like)
 
     return build
+
+
+def test_an_instruction_without_embedding_is_known_before_the_first_episode(
+    converted: Path, embeddings: Path, google_like: ShapesOnly
+) -> None:
+    recipe = {"cameras": ["primary"], "image_transforms": ["resize_with_pad"], "action_transforms": ["gripper_deadband"]}
+    encoder = {"name": "rt1", "checkpoint": str(converted), "instruction_encoder": str(embeddings), "emits": EMITS, "device": "cpu"}
+    check_policy_settings({**recipe, **encoder}, google_like, ["pick coke can"])
+    with pytest.raises(PolicyError, match="has no embedding of 'pick coke cans'.*Did you mean 'pick coke can'"):
+        check_policy_settings({**recipe, **encoder}, google_like, ["pick coke can", "pick coke cans"])
 
 
 def test_rt1_keeps_the_contract(build: Callable[..., Policy], google_like: ShapesOnly) -> None:
