@@ -112,8 +112,9 @@ def _run(overrides: Sequence[str]) -> int:
     resumed = [o.removeprefix("resume=") for o in overrides if o.startswith("resume=")]
     if resumed:
         rest = [o for o in overrides if not o.startswith("resume=")]
-        execution, names = load_config(rest) if rest else None, execution_settings_in(rest)
-        start = partial(resume, Path(resumed[-1]), execution, names, [progress], stopped=stopped.append)
+        names = execution_settings_in(rest)
+        execution = load_config(rest) if rest else None
+        start = partial(resume, Path(resumed[-1]).expanduser(), execution, names, [progress], stopped=stopped.append)
     else:
         start = partial(evaluate, load_config(overrides), [progress], stopped=stopped.append)
     try:

@@ -19,6 +19,7 @@ from ...envs.assets.settings import Source
 from ...envs.registry import BENCHMARKS
 from ...errors import ConfigError
 from ...policies.registry import POLICIES
+from .overrides import as_typed
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
 # What may differ between two sessions of one run: none of it can change a result.
@@ -174,17 +175,26 @@ def compose_settings(overrides: Sequence[str], config_name: str = "config") -> d
     Raises:
         ConfigError: What is wrong with an override; near names are suggested.
     """
-    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    for recipe in (override.removeprefix("recipe=") for override in overrides if override.startswith("recipe=")):
+        if recipe not in group_names("recipe"):  # to Hydra it is optional, so that a name without a file would be passed over
+            raise unknown_name("recipe", recipe, group_names("recipe"))
     _offer_plugins(overrides)
     try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            settings = OmegaConf.to_container(compose(config_name, overrides=list(overrides)), resolve=True, throw_on_missing=True)
+        return _compose(overrides, config_name)
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(overrides, error, config_name) from error
+
+
+def _compose(overrides: Sequence[str], config_name: str, complete: bool = True) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        composed = compose(config_name, overrides=[as_typed(override) for override in overrides])
+        settings = OmegaConf.to_container(composed, resolve=True, throw_on_missing=complete)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
 
@@ -209,6 +219,8 @@ def _default_arguments(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> ConfigError:
     """Say which override is at fault and what was probably meant."""
+    from omegaconf.errors import MissingMandatoryValue
+
     policies = sorted({*group_names("policy"), *POLICIES.plugins()})
     groups = [o for o in overrides if o.startswith(("suite=", "policy="))]
     for override in overrides:
@@ -217,13 +229,28 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
             return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
         if key == "policy" and value not in policies:
             return unknown_name("policy", value, policies)
-    if any(o.lstrip("+~") == o and o not in groups for o in overrides):
-        known = _flat_keys(compose_settings(groups, config_name))
-        for override in overrides:
-            key = override.partition("=")[0]
-            if override not in groups and not key.startswith(("+", "~")) and key not in known:
-                return ConfigError(f"unknown setting {key!r}.{did_you_mean(key, known)} `vla-eval --help` lists the settings.")
-    return ConfigError(f"the settings cannot be read: {error}")
+    known = _flat_keys(_compose(groups, config_name, complete=False))
+    for override in overrides:
+        key = override.partition("=")[0]
+        if override not in groups and not key.startswith(("+", "~")) and key not in (*known, "recipe"):
+            return ConfigError(f"unknown setting {key!r}.{did_you_mean(key, known)} `vla-eval --help` lists the settings.")
+    if isinstance(error, MissingMandatoryValue):
+        policy = next((o for o in groups if o.startswith("policy=")), "these settings")
+        return ConfigError(f"{policy} needs {error.full_key}: give {error.full_key}=VALUE.")
+    return ConfigError(f"{_at_fault(groups, overrides, config_name)} cannot be read: {str(error).splitlines()[0]}")
+
+
+def _at_fault(groups: Sequence[str], overrides: Sequence[str], config_name: str) -> str:
+    """The first override that cannot be composed even by itself, or all of them."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    for override in overrides:
+        try:
+            _compose([*groups, *([override] if override not in groups else [])], config_name, complete=False)
+        except (HydraException, OmegaConfBaseException):
+            return override
+    return "the settings " + " ".join(overrides)
 
 
 def _flat_keys(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
