@@ -128,11 +128,12 @@ def _run(overrides: Sequence[str]) -> int:
 
 def _report_stop(console: Console, outcome: Outcome, error: Exception) -> int:
     """What there is of a run in whose middle something raised: the table so far, what it was, and how to go on."""
-    if not isinstance(error, VlagymError):
+    said = str(error) if isinstance(error, VlagymError) else sentence(error) if isinstance(error, OSError) else None
+    if said is None:
         traceback.print_exception(error)
+        said = f"{type(error).__name__}: {error}"
     _report(console, outcome)
-    kind = "" if isinstance(error, VlagymError) else f"{type(error).__name__}: "
-    print(f"vla-eval: the run was stopped by an error: {kind}{error}", file=sys.stderr)
+    print(f"vla-eval: the run was stopped by an error: {said}", file=sys.stderr)
     return 1
 
 

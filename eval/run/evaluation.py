@@ -208,7 +208,8 @@ class _Evaluation:
             interrupted = True
         except BaseException:
             last_steps: list[Callable[[], object]] = [partial(s.run_ended, False) for s in everyone]
-            for step in (*last_steps, lambda: self.stopped(self._summarise())):
+            last_steps.append(lambda: self.stopped(self._summarise()))
+            for step in last_steps:
                 with suppress(Exception):  # the first error is the one that says what to mend
                     step()
             raise
