@@ -56,7 +56,7 @@ def save_trajectory(
         put_in_place(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise StorageError(f"{path} could not be written: {error.strerror}. Free some space, then resume the run.") from error
+        raise StorageError(f"{path} could not be written: {error.strerror}. See to the disk, then resume the run.") from error
 
 
 def load_trajectory(path: Path) -> Trajectory:

@@ -82,7 +82,8 @@ def run_gate(
             "alpha": question.alpha,
             "looks": len(gate.design.rounds),
         }
-        folder.write_header({**folder.header(), "gate": {**asked, **verdict, "look": gate.look}})
+        with folder.open_log():  # so that nobody else goes on with the run meanwhile
+            folder.write_header({**folder.header(), "gate": {**asked, **verdict, "look": gate.look}})
     return GateOutcome(outcome, comparison)
 
 

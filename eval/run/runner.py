@@ -93,6 +93,9 @@ class Runner:
                 for answer in seats.answers():
                     self._pass_on(answer, seats, queue)
                 self._ask(seats, queue)
+                for name, seconds in (*pool.slow(), *seats.slow()):
+                    for subscriber in self._subscribers:
+                        subscriber.waiting(name, seconds)
 
     def _give_episode(self, worker: Worker, queue: EpisodeQueue) -> None:
         spec = queue.take(worker.index)
@@ -122,15 +125,12 @@ class Runner:
                     subscriber.chunk_done(worker.spec, message.step)
 
     def _ask(self, seats: SeatPool, queue: EpisodeQueue) -> None:
-        """Hand out the observations that have come, and say who keeps the run waiting."""
+        """Hand out the observations that have come."""
         for episode in self._stranded.keys() & self._observed.keys():
             self._retry(self._observed[episode][0], f"{self._stranded[episode]}", False, seats, queue)
         for episode in seats.ask([observation for _, observation in self._observed.values()], self._fresh):
             self._asked[episode], _ = self._observed.pop(episode)
             self._fresh.discard(episode)
-        for name, seconds in seats.slow():
-            for subscriber in self._subscribers:
-                subscriber.waiting(name, seconds)
 
     def _pass_on(self, answer: Answer, seats: SeatPool, queue: EpisodeQueue) -> None:
         """Give a seat's answer to the workers that wait for it; one whose worker is gone is nobody's."""

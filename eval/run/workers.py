@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 _CLOSE_TIMEOUT_S = 10.0
+_FIRST_NOTICE_S = 30.0  # an episode's reset takes a few seconds in the slowest suites
 _START_TIMEOUT_S = 120.0  # at least: packages are imported and models compiled
 _LAST_BREATH_S = 2.0  # from a closed pipe to the exit code of the process behind it
 
@@ -44,10 +45,11 @@ class Worker:
     ready: bool = False
     spec: EpisodeSpec | None = None
     waiting_since: float | None = None
+    notice_s: float = _FIRST_NOTICE_S
 
     def send(self, command: Begin | Actions) -> None:
         """Give it something to do; a broken pipe shows when its answer is waited for."""
-        self.waiting_since = time.monotonic()
+        self.waiting_since, self.notice_s = time.monotonic(), _FIRST_NOTICE_S
         try:
             self.channel.send(command)
         except OSError:  # it died; `WorkerPool.wait` finds its pipe closed and reports it
@@ -100,13 +102,25 @@ class WorkerPool:
             bell: Return, perhaps with nothing, when this can be read from.
             patience_s: Likewise after so many seconds; None for never.
         """
-        deadlines = [worker.since + self._limit_s(worker) for worker in self.workers if worker.since is not None]
+        deadlines = [
+            worker.since + min(worker.notice_s, self._limit_s(worker)) for worker in self.workers if worker.since is not None
+        ]
         waits = [max(0.0, deadline - time.monotonic()) for deadline in deadlines] + ([] if patience_s is None else [patience_s])
         messages = self._listen(bell, min(waits, default=None))
         spoken = {worker for worker, _ in messages}
         return messages + [
             (worker, self._hung(worker)) for worker in self.workers if worker not in spoken and self._overdue(worker)
         ]
+
+    def slow(self) -> list[tuple[str, float]]:
+        """Workers that keep the run waiting, with the seconds so far: each is named after 30 s, 60 s, 120 s, ..."""
+        found = []
+        for worker in self.workers:
+            waited = 0.0 if worker.since is None else time.monotonic() - worker.since
+            if waited >= worker.notice_s:
+                worker.notice_s *= 2
+                found.append((f"worker {worker.index} ({worker.spec.id if worker.spec else 'starting'})", waited))
+        return found
 
     def replace(self, worker: Worker) -> None:
         """Kill a worker and start a new one in its place."""

@@ -110,7 +110,7 @@ class EpisodeLog:
         return 0
 
     def _cannot_be_written(self, error: OSError) -> StorageError:
-        return StorageError(f"{self.path} cannot be written to: {error.strerror}. Free some space. {self._remedy}")
+        return StorageError(f"{self.path} cannot be written to: {error.strerror}. See to the disk. {self._remedy}")
 
     @property
     def _remedy(self) -> str:

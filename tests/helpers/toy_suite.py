@@ -1,12 +1,14 @@
 """A benchmark of another package, as small as one can be: a point that has to be pushed to the right.
 
 It shows what the contracts ask for and lets the tests of runner, store and workers run in milliseconds. Files named ``dies*``,
-``hangs*`` or ``raises*`` in the folder that $TOY_FAULTS names make the next step of any worker do so, once per file.
+``hangs*``, ``holds*`` or ``raises*`` in the folder that $TOY_FAULTS names make the next step of any worker do so, once per file.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -129,7 +131,7 @@ def _suffer_faults() -> None:
     folder = os.environ.get("TOY_FAULTS")
     if folder is None:
         return
-    for fault in ("dies", "hangs", "raises"):
+    for fault in ("dies", "hangs", "holds", "raises"):
         try:
             next(Path(folder).glob(f"{fault}*")).unlink()
         except (StopIteration, FileNotFoundError):
@@ -138,6 +140,8 @@ def _suffer_faults() -> None:
             os.kill(os.getpid(), 9)
         if fault == "hangs":
             time.sleep(3600)
+        if fault == "holds":
+            ctypes.PyDLL(None).sleep(3600)  # keeps the interpreter's lock, as a binding may
         raise FloatingPointError("the simulation blew up")
 
 
@@ -166,11 +170,15 @@ class BrokenPolicy(PushPolicy):
     def __init__(self, suite: Suite, how: str, after: int = 0) -> None:
         super().__init__(suite)
         self.how, self.after = how, after
+        if how == "exits_at_once":
+            sys.exit(0)
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[np.ndarray]:
         chunks = super().act(observations)
         if len(self.batches) <= self.after:
             return chunks
+        if self.how == "exits":
+            sys.exit(0)
         if self.how == "out_of_memory":
             raise MemoryError("the policy ran out of memory")
         if self.how == "not_finite":
