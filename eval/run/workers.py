@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..._parent import EndWithParent, call
 from ...envs.suite import Suite
 from ...episode import EpisodeSpec
 from ...errors import RunError
 from .channel import Channel
 from .messages import Actions, Begin, Lost, Message, Ready, WorkerSettings
-from .parent import EndWithParent, call
 from .rollout import RecordSettings
 from .worker import worker_main
 

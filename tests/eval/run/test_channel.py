@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vlagym._parent import EndWithParent, call
 from vlagym.eval.run.channel import Channel
-from vlagym.eval.run.parent import EndWithParent, call
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ def test_files_that_are_taken_away_are_noticed(run_toy: Run, tmp_path: Path, har
     def take_away() -> None:
         (run / harm).rename(tmp_path / "taken")
 
-    with pytest.raises(StorageError):
+    with pytest.raises(RunError, match="while the run went on|could not be written"):
         evaluate(config, [_Meanwhile(2, take_away)])
     if harm != ".":
         assert resume(run).complete

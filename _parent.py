@@ -1,4 +1,4 @@
-"""A process that ends with its parent, whatever either is doing. Imports next to nothing: it is what a new process does first."""
+"""A process that ends with its parent, whatever either is doing. Here, where next to nothing is imported: it comes first of all."""
 
 from __future__ import annotations
 
