@@ -103,7 +103,14 @@ def _git_commit(folder: Path) -> str | None:
     """Commit of the checkout the code runs from, ``+changes`` if it was edited; None outside a checkout or without git."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            # Only looking: a `git status` that is stopped half-way must not leave its lock on the checkout.
+            ["git", "--no-optional-locks", "status", "--porcelain", "-uno"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")

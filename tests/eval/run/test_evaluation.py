@@ -248,7 +248,8 @@ def _command(run: Path, *overrides: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
+    helpers = str(Path(__file__).parents[2] / "helpers")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")])}
 
 
 def _wait_for_results(run: Path, count: int) -> None:
