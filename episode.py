@@ -1,6 +1,6 @@
-"""The two records every part of vlagym knows: what an episode is, and what came of it.
+"""The records every part of vlagym knows: what an episode is, what it varies, and what came of it.
 
-Both are frozen and serialise to plain JSON, so that a run can be planned in one process, executed in others, interrupted, resumed
+They are frozen and serialise to plain JSON, so that a run can be planned in one process, executed in others, interrupted, resumed
 and compared years later from its files alone.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
 from .errors import RunError
@@ -48,6 +48,24 @@ class EpisodeSpec:
         if len(parts) != 4:
             raise ValueError(f"not an episode id (SUITE/TASK/TRIAL/SEED): {episode_id!r}")
         return cls(unquote(parts[0]), unquote(parts[1]), int(parts[2]), int(parts[3]))
+
+
+class Variant(NamedTuple):
+    """What a trial of a perturbation suite changes, and the plain trial that it is paired with.
+
+    Attributes:
+        name: What upstream calls it.
+        category: The kind of change; tables have a row for each.
+        level: How difficult it is, from 1; None where nothing is said of it.
+        plain_trial: Trial of the same task in the suite's `plain_suite`.
+        weight: What its success counts in the suite's `weighted_total`.
+    """
+
+    name: str
+    category: str
+    level: int | None
+    plain_trial: int
+    weight: float = 1.0
 
 
 _SPEC_FIELDS = tuple(f.name for f in fields(EpisodeSpec))

@@ -20,6 +20,10 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
     {
         "robosuite": "vlagym.envs.robosuite.suite:RobosuiteSuite",
         "libero": "vlagym.envs.libero.suite:LiberoSuite",
+        "libero_plus": "vlagym.envs.libero.plus.suite:LiberoPlusSuite",
+        "libero_pro": "vlagym.envs.libero.pro:LiberoProSuite",
+        "libero_object_temp": "vlagym.envs.libero.pro:LiberoObjectTempSuite",
+        "libero_para": "vlagym.envs.libero.para:LiberoParaSuite",
         "calvin": "vlagym.envs.calvin.suite:CalvinSuite",
         "simpler": "vlagym.envs.simpler.suite:SimplerSuite",
     },

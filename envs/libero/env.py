@@ -15,15 +15,19 @@ from ..robosuite.engine import Engine
 from ..robosuite.specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
 from ..spec import Task
 from ._upstream import problem_class
+from .bddl import check_problem
 from .init_states import load_init_states
+from .plus.camera import LIBERO_CAMERAS, turned
+from .plus.noise import NoiseStream
 from .scenes import ReferenceScenes, independent_scene
-from .tasks import TaskFiles, task_files
+from .tasks import TaskFiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..spec import EnvState, Float32Array, Float64Array, Image
     from .settings import LiberoSettings
+    from .setups import Setup
 
 # Of the reference protocol (run_libero_eval.py, libero_utils.get_libero_dummy_action): no motion, gripper open.
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
@@ -42,42 +46,53 @@ class _World:
 
     def __init__(self, files: TaskFiles, assets: Path, clock: StageClock) -> None:
         self._clock = clock
+        check_problem(files.bddl, files.remedy)
         self.engine = Engine(
             problem_class(files.bddl, assets), _problem_arguments(files.bddl), clock, generator=np.random.RandomState(0)
         )
         env = self.engine.env
+        self._problem = type(env).__name__.lower()
         self.scenes = ReferenceScenes(self.engine)
         self.engine.track(
             visual_sites=[site for name in env.visualization_sites_list for site in _lights(env.get_object(name))],
             bodies=[fixture.root_body for fixture in env.fixtures],
         )
-        self._init_states = load_init_states(files.init_states)
+        self._init_states = load_init_states(files.init_states, files.remedy)
         width = 1 + self.engine.model.nq + self.engine.model.nv
         if self._init_states.shape[1] != width:
             raise AssetError(
                 f"{files.init_states} holds {self._init_states.shape[1]} values per initial state instead of {width}: it belongs "
-                "to another task. Put hf-libero's own file back: vla-eval install libero --force"
+                f"to another task. {files.remedy}"
             )
 
-    def begin(self, suite: LiberoSettings, task: str, trial: int, seed: int) -> None:
-        """Draw the scene of an episode and put its objects and the arm where its initial state says."""
+    def begin(self, suite: LiberoSettings, task: str, trial: int, seed: int, setup: Setup) -> NoiseStream | None:
+        """Draw the scene of an episode and put its objects and the arm where its initial state says.
+
+        Returns:
+            The noise of its images, which goes on drawing where the scene ended.
+        """
         import mujoco
 
         engine, env = self.engine, self.engine.env
         scene_seed = seed if suite.scene_seed is None else suite.scene_seed
+        (robot,) = env.robots
+        robot.init_qpos = robot.robot_model.init_qpos if setup.arm_rad is None else np.array(setup.arm_rad)
         with self._clock("reset"):
             if suite.scenes == "reference":
-                scene = self.scenes.scene(scene_seed, trial)
+                scene = self.scenes.scene(scene_seed, setup.reset)
             else:
                 scene = independent_scene(suite.name, task, trial, scene_seed)
             env.object_property_initializers = self.scenes.initializers(scene)
         engine.reset(scene.generator)
         with self._clock("reset"):
+            if setup.camera is not None:
+                engine.place_camera(CAMERAS["primary"], *turned(LIBERO_CAMERAS[self._problem], setup.camera))
             # As ControlEnv.set_init_state: the fixtures stay where the reset put them.
-            engine.set_state(self._init_states[trial])
+            engine.set_state(self._init_states[setup.init_state])
             mujoco.mj_forward(engine.model, engine.data)
             self.check_success()
             engine.observe()
+        return None if setup.noise is None else NoiseStream(setup.noise, scene.generator.get_state())
 
     def check_success(self) -> bool:
         """Whether the goal holds; lights up what is switched on."""
@@ -98,12 +113,14 @@ class LiberoEnv(VlaEnv):
     def __init__(self, suite: LiberoSettings, cameras: Sequence[str], assets: Path) -> None:
         super().__init__(suite, cameras)
         self._suite, self._assets = suite, assets
-        self._worlds: OrderedDict[str, _World] = OrderedDict()
+        self._worlds: OrderedDict[TaskFiles, _World] = OrderedDict()
+        self._noise: NoiseStream | None = None
 
     def _begin(self, task: Task, trial: int, seed: int) -> None:
-        self._world = self._world_of(task)
-        self._instruction = task.instruction
-        self._world.begin(self._suite, task.name, trial, seed)
+        setup = self._suite.setup(task, trial)
+        self._world = self._world_of(setup.files)
+        self._instruction = setup.instruction
+        self._noise = self._world.begin(self._suite, task.name, trial, seed, setup)
         for _ in range(self._suite.settle_steps):
             self._advance(SETTLE_ACTION)
 
@@ -113,10 +130,20 @@ class LiberoEnv(VlaEnv):
         return StepOutcome(success, "success" if success else None)
 
     def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
-        return self._world.engine.draw(render_state, CAMERAS.get(camera, camera), height, width)
+        if self._noise is None:
+            return self._world.engine.draw(render_state, CAMERAS.get(camera, camera), height, width)
+        picture = self._world.engine.draw(render_state[:-1], CAMERAS.get(camera, camera), height, width)
+        if camera != "primary" or (height, width) != self._suite.camera_sizes[camera]:
+            return picture
+        # Rows as MuJoCo has them, from the bottom up.
+        return np.ascontiguousarray(self._noise.apply(np.ascontiguousarray(picture[::-1]), int(render_state[-1]))[::-1])
 
     def render_state(self) -> Float64Array:
-        return self._world.engine.render_state
+        state = self._world.engine.render_state
+        if self._noise is None:
+            return state
+        # The frame's number since the scene was drawn: the image of the reset is the first, and every step has one.
+        return np.append(state, self._suite.settle_steps + self._steps)
 
     def physics_state(self) -> Float64Array:
         return self._world.engine.physics_state()
@@ -149,17 +176,17 @@ class LiberoEnv(VlaEnv):
         while self._worlds:
             self._worlds.popitem()[1].engine.close()
 
-    def _world_of(self, task: Task) -> _World:
-        if task.name in self._worlds:
-            self._worlds.move_to_end(task.name)
-            return self._worlds[task.name]
+    def _world_of(self, files: TaskFiles) -> _World:
+        if files in self._worlds:
+            self._worlds.move_to_end(files)
+            return self._worlds[files]
         while len(self._worlds) >= MODELS_KEPT:
             self._worlds.popitem(last=False)[1].engine.close()
-        world = _World(task_files(self._suite.name, task.name), self._assets, self.clock)
+        world = _World(files, self._assets, self.clock)
         if self.observation_cameras:
             with self.clock("construction"):
                 world.engine.prepare_renderer()
-        self._worlds[task.name] = world
+        self._worlds[files] = world
         return world
 
 

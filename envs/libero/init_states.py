@@ -1,9 +1,9 @@
 """Loads LIBERO's initial states without torch and without executing a pickle.
 
-The 130 ``.pruned_init`` files of hf-libero are torch archives (a zip with a member ``archive/data.pkl``) that hold one pickled
-numpy array float64[trials, 1 + nq + nv] (time, qpos, qvel of MuJoCo). Upstream reads them with ``torch.load``, which runs whatever
-code the pickle names. Here the five names that a pickled array needs are answered by inert recorders, every other name is refused
-before anything is called, and the array is built from the recorded bytes.
+The 130 ``.pruned_init`` files of hf-libero, and those of LIBERO-plus, are torch archives (a zip with a member ``archive/data.pkl``)
+that hold one pickled numpy array float64[trials, 1 + nq + nv] (time, qpos, qvel of MuJoCo). Upstream reads them with
+``torch.load``, which runs whatever code the pickle names. Here the five names that a pickled array needs are answered by inert
+recorders, every other name is refused before anything is called, and the array is built from the recorded bytes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 # The largest file of hf-libero 0.1.4 is 59 kB; the bounds keep a crafted one from exhausting memory.
 MAX_PICKLE_BYTES = 16 << 20
 MAX_MEMO_INDEX = 1 << 16
+
+OF_PACKAGE = "Put hf-libero's own file back: vla-eval install libero --force"
+
+
+class _DamagedError(Exception):
+    """A file does not hold initial states; says why."""
 
 
 class _ForbiddenError(Exception):
@@ -89,11 +95,12 @@ class _ArrayUnpickler(pickle.Unpickler):
         return text.encode("latin1")
 
 
-def load_init_states(path: str | Path) -> NDArray[np.float64]:
+def load_init_states(path: str | Path, remedy: str = OF_PACKAGE) -> NDArray[np.float64]:
     """Read the initial states of one LIBERO task.
 
     Args:
-        path: A ``.pruned_init`` file.
+        path: A ``.pruned_init`` file, or a ``.npz`` file with an array ``states``; a single state may lie flat.
+        remedy: What to do about a damaged file, a sentence.
 
     Returns:
         float64[trials, 1 + nq + nv]: time in s, then qpos and qvel of the task's MuJoCo model. One row per trial, writable.
@@ -103,11 +110,26 @@ def load_init_states(path: str | Path) -> NDArray[np.float64]:
             that the file names is called.
     """
     path = Path(path)
-    return _to_array(path, _unpickle(path, _read_pickle(path)))
+    try:
+        states = _read_npz(path) if path.suffix == ".npz" else _to_array(_unpickle(_read_pickle(path)))
+        if not np.isfinite(states).all():
+            raise _DamagedError("holds values that are not finite")
+    except _DamagedError as error:
+        raise AssetError(f"{path}: {error}. {remedy}") from error
+    return np.array(states, np.float64, order="C")
 
 
-def _damaged(path: Path, what: str) -> AssetError:
-    return AssetError(f"{path}: {what}. Put hf-libero's own file back: vla-eval install libero --force")
+def _read_npz(path: Path) -> NDArray[np.float64]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            states: NDArray[np.float64] = archive["states"]
+    except FileNotFoundError as error:
+        raise _DamagedError("no such file of initial states") from error
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise _DamagedError(f"not an archive with an array `states` ({error})") from error
+    if states.dtype != np.float64 or states.ndim != 2 or not states.size:
+        raise _DamagedError(f"holds {states.dtype}{list(states.shape)} instead of float64[trials, 1 + nq + nv]")
+    return states
 
 
 def _read_pickle(path: Path) -> bytes:
@@ -115,42 +137,40 @@ def _read_pickle(path: Path) -> bytes:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.split("/")[1:] == ["data.pkl"]]
             if len(members) != 1:
-                raise _damaged(path, f"not a file of initial states: {len(members)} members */data.pkl instead of one")
+                raise _DamagedError(f"not a file of initial states: {len(members)} members */data.pkl instead of one")
             with archive.open(members[0]) as stream:
                 data = stream.read(MAX_PICKLE_BYTES + 1)
     except FileNotFoundError as error:
-        raise _damaged(path, "no such file of initial states") from error
+        raise _DamagedError("no such file of initial states") from error
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, f"cannot be read as a zip archive, it may be truncated ({error})") from error
+        raise _DamagedError(f"cannot be read as a zip archive, it may be truncated ({error})") from error
     if len(data) > MAX_PICKLE_BYTES:
-        raise _damaged(path, f"its data.pkl is larger than {MAX_PICKLE_BYTES} bytes")
+        raise _DamagedError(f"its data.pkl is larger than {MAX_PICKLE_BYTES} bytes")
     return data
 
 
-def _unpickle(path: Path, data: bytes) -> Any:
+def _unpickle(data: bytes) -> Any:
     try:
         # The unpickler allocates as many memo slots as the largest index says, whatever the size of the file.
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > MAX_MEMO_INDEX:
-                raise _damaged(path, f"its pickle uses memo index {argument}")
+                raise _DamagedError(f"its pickle uses memo index {argument}")
         return _ArrayUnpickler(io.BytesIO(data)).load()
     except _ForbiddenError as error:
-        raise _damaged(path, f"its pickle names {error}, which no array of initial states needs; nothing was executed") from error
+        raise _DamagedError(f"its pickle names {error}, which no array of initial states needs; nothing was executed") from error
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, MemoryError) as error:
-        raise _damaged(path, f"its pickle is malformed ({error})") from error
+        raise _DamagedError(f"its pickle is malformed ({error})") from error
 
 
-def _to_array(path: Path, pickled: Any) -> NDArray[np.float64]:
+def _to_array(pickled: Any) -> NDArray[np.float64]:
     match pickled:
         case _PickledArray(state=(int(), tuple(shape), _PickledDtype() as dtype, bool(fortran), bytes(buffer))):
             pass
         case _:
-            raise _damaged(path, "its pickle does not hold one numpy array")
+            raise _DamagedError("its pickle does not hold one numpy array")
     if str(dtype) not in ("<f8", "=f8"):
-        raise _damaged(path, f"holds {dtype} instead of float64 (<f8)")
-    if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) * 8 != len(buffer):
-        raise _damaged(path, f"holds {len(buffer)} bytes for an array of shape {shape} instead of float64[trials, 1 + nq + nv]")
-    states = np.frombuffer(buffer, "<f8").reshape(shape, order="F" if fortran else "C")
-    if not np.isfinite(states).all():
-        raise _damaged(path, "holds values that are not finite")
-    return np.array(states, np.float64, order="C")
+        raise _DamagedError(f"holds {dtype} instead of float64 (<f8)")
+    if len(shape) not in (1, 2) or not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) * 8 != len(buffer):
+        raise _DamagedError(f"holds {len(buffer)} bytes for an array of shape {shape} instead of float64[trials, 1 + nq + nv]")
+    states: NDArray[np.float64] = np.frombuffer(buffer, "<f8").reshape(shape, order="F" if fortran else "C")
+    return np.atleast_2d(states)

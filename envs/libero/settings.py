@@ -13,7 +13,8 @@ from ..._registry import unknown_name
 from ...errors import ConfigError
 from ..robosuite.specs import ACTION_SPEC, STATE_SPEC
 from ..spec import ActionSpec, StateSpec, SuiteSettings, Task
-from .tasks import TRIALS, suite_tasks
+from .setups import Setup
+from .tasks import TRIALS, suite_tasks, task_files
 
 Scenes = Literal["reference", "independent"]
 
@@ -42,7 +43,7 @@ class LiberoSettings(SuiteSettings):
     mujoco_version: str = "3.3.2"
 
     def __post_init__(self) -> None:
-        suite_tasks(self.name)
+        suite_tasks(self.base_suite)
         if self.scenes not in get_args(Scenes):
             raise unknown_name("suite.scenes", str(self.scenes), get_args(Scenes))
         for setting, least in {"horizon": 1, "settle_steps": 0, "image_size": 1}.items():
@@ -50,6 +51,11 @@ class LiberoSettings(SuiteSettings):
                 raise ConfigError(f"suite.{setting} must be at least {least}; got {getattr(self, setting)}.")
         if self.scene_seed is not None and not 0 <= self.scene_seed < 2**32:
             raise ConfigError(f"suite.scene_seed must be null or 0..2**32 - 1, as numpy's seeds are; got {self.scene_seed}.")
+
+    @property
+    def base_suite(self) -> str:
+        """The suite of LIBERO's own whose tasks these are."""
+        return self.name
 
     @property
     def camera_sizes(self) -> dict[str, tuple[int, int]]:
@@ -64,4 +70,8 @@ class LiberoSettings(SuiteSettings):
         return STATE_SPEC
 
     def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(name, sentence, TRIALS, self.horizon) for name, sentence in suite_tasks(self.name).items())
+        return tuple(Task(name, sentence, TRIALS, self.horizon) for name, sentence in suite_tasks(self.base_suite).items())
+
+    def setup(self, task: Task, trial: int) -> Setup:
+        """What an episode is made of."""
+        return Setup(task_files(self.name, task.name), task.instruction, init_state=trial, reset=trial)

@@ -26,6 +26,11 @@ PACKAGES = ("hf-libero", "bddl", "robosuite", "mujoco", "numpy", "numba", "scipy
 class LiberoSuite(LiberoSettings, Suite):
     """One of LIBERO's suites."""
 
+    @property
+    def variant_assets(self) -> tuple[str, ...]:
+        """Asset sets that this suite needs beside LIBERO's own."""
+        return ()
+
     def make_env(self, cameras: Sequence[str]) -> LiberoEnv:
         self._check_versions()
         assets = locate(BENCHMARK).path
@@ -36,7 +41,8 @@ class LiberoSuite(LiberoSettings, Suite):
     def check_ready(self) -> None:
         self._check_versions()
         installed_sha256(HASHED)
-        locate(BENCHMARK)
+        for name in (BENCHMARK, *self.variant_assets):
+            locate(name)
         check_offscreen_gl()
 
     def provenance(self) -> dict[str, Any]:
@@ -45,6 +51,7 @@ class LiberoSuite(LiberoSettings, Suite):
             "packages": {name: installed_version(name) for name in PACKAGES},
             "installed_sha256": installed_sha256(HASHED),
             "assets": locate(BENCHMARK).provenance(),
+            **{name: locate(name).provenance() for name in self.variant_assets},
             "renderer": f"{gl.backend}: {gl.vendor}, {gl.renderer}, {gl.version}",
         }
 

@@ -15,15 +15,17 @@ from typing import NamedTuple
 from ..._registry import unknown_name
 from ...errors import DependencyError
 from ..identity import check_origin
+from .init_states import OF_PACKAGE
 
 TRIALS = 50  # initial states per task: the rows of every .pruned_init file
 
 
 class TaskFiles(NamedTuple):
-    """What hf-libero holds of a task: its definition in BDDL, and its initial states."""
+    """What there is of a task: its definition in BDDL, and its initial states; what to do if either is damaged, a sentence."""
 
     bddl: Path
     init_states: Path
+    remedy: str = OF_PACKAGE
 
 
 @cache
@@ -61,7 +63,7 @@ def task_files(suite: str, task: str) -> TaskFiles:
     """
     folder = package_folder()
     files = TaskFiles(folder / "bddl_files" / suite / f"{task}.bddl", folder / "init_files" / suite / f"{task}.pruned_init")
-    for file in files:
+    for file in files[:2]:
         if not file.is_file():
             raise DependencyError(f"{file} is missing from hf-libero. Run: vla-eval install libero --force")
     return files

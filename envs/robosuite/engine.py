@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NO_SENSORS = 1
 
 # What robosuite changes in a compiled model while an episode is set up or under way.
-_CHANGEABLE = ("body_pos", "body_quat", "site_rgba")
+_CHANGEABLE = ("body_pos", "body_quat", "site_rgba", "cam_pos", "cam_quat")
 
 
 class Proprioception(NamedTuple):
@@ -215,6 +215,14 @@ class Engine:
             data.qpos[self._robot._ref_gripper_joint_pos_indexes],
             data.qpos[self._robot._ref_joint_pos_indexes],
         )
+
+    def place_camera(self, name: str, pos: Sequence[float], quat_wxyz: Sequence[float]) -> None:
+        """Put a camera elsewhere until the next `restore`; position in m, both relative to its body."""
+        camera = self.env.sim.model.camera_name2id(name)
+        quat = np.array(quat_wxyz, np.float64)
+        self.model.cam_pos[camera] = pos
+        # As MuJoCo's compiler, which divides by the root of the squares summed in this order.
+        self.model.cam_quat[camera] = quat / np.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
 
     # --- pictures --------------------------------------------------------------------------------------------------------------
 

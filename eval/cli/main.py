@@ -139,8 +139,11 @@ def _report_stop(console: Console, outcome: Outcome, error: Exception) -> int:
 
 def _report(console: Console, outcome: Outcome) -> int:
     from ..tables.success import as_rich, chain_sheet, group_sheet, success_sheet
+    from ..tables.variants import category_sheet
 
     console.print(as_rich(success_sheet(outcome.table)))
+    if len(outcome.categories):
+        console.print(as_rich(category_sheet(outcome.categories)))
     if len(outcome.groups):
         console.print(as_rich(group_sheet(outcome.groups)))
     if len(outcome.chains):

@@ -12,6 +12,7 @@ from ...errors import ConfigError, DependencyError
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
+from ..tables.variants import category_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,11 @@ def main(argv: Sequence[str]) -> int:
         if not len(table):
             raise ConfigError("the tasks of these runs are reported one by one; leave out --groups.")
         sheet = group_sheet(table, confidence)
+    elif arguments.categories:
+        table = _together(runs, lambda run: run.categories(confidence))
+        if not len(table):
+            raise ConfigError("these runs have no variants (LIBERO-plus, -PRO, -Para); leave out --categories.")
+        sheet = category_sheet(table, confidence)
     elif arguments.chains:
         table = _together(runs, lambda run: run.chains(confidence, arguments.interval))
         if not len(table):
@@ -62,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--interval", choices=("wilson", "exact"), default="wilson", help="score interval, or Clopper-Pearson")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--chains", action="store_true", help="subtasks done in a row instead of success rates (CALVIN)")
+    which.add_argument("--categories", action="store_true", help="by category and difficulty of the variants (LIBERO-plus, ...)")
     which.add_argument("--groups", action="store_true", help="means over groups of tasks, as papers report them (SimplerEnv)")
     which.add_argument("--episodes", action="store_true", help="one row per episode (csv, json or parquet)")
     return parser

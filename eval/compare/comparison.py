@@ -16,6 +16,7 @@ from ...errors import ConfigError
 from ..record.provenance import differences
 from ..tables.statistics import Rate, paired_trials_needed, unpaired_episodes_needed
 from ..tables.success import ALL_SUITES, AVERAGE
+from .drop import drop_rows, perturbed_suites
 from .published import PublishedScore
 from .rows import (
     Difference,
@@ -116,6 +117,8 @@ def compare_sides(baseline: Side, current: Side, question: Question) -> Comparis
         ConfigError: They have no suite or no episode in common, or measured different things.
     """
     suites = [suite for suite in current.suites if suite in baseline.suites]
+    if not suites and perturbed_suites(baseline, current):
+        return _compare_perturbed(baseline, current, question)
     if not suites:
         raise ConfigError(
             f"nothing to compare: {baseline.label} has {', '.join(baseline.suites) or 'no episodes'}, "
@@ -134,6 +137,22 @@ def compare_sides(baseline: Side, current: Side, question: Question) -> Comparis
     else:
         compared = _compare_samples(baseline, current, suites, question)
         notes.append("The trials of the two sides cannot be told to be the same ones; they were compared as two samples.")
+    return _conclude(baseline.label, current.label, question, compared, _gaps(baseline, current), notes)
+
+
+def _compare_perturbed(baseline: Side, current: Side, question: Question) -> Comparison:
+    """Perturbed episodes with their plain ones.
+
+    Raises:
+        ConfigError: The runs have no such pair.
+    """
+    rows, notes = drop_rows(baseline, current, question.alpha)
+    if not rows:
+        raise ConfigError(
+            f"nothing to compare: no variant of {current.label} has its plain episode (task, trial, seed) in {baseline.label}."
+        )
+    notes = [*_side_notes(baseline), *_side_notes(current), *notes]
+    compared = _Compared(with_adjusted_p_values(rows), True, "")
     return _conclude(baseline.label, current.label, question, compared, _gaps(baseline, current), notes)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...conf import suite_names
-from ...episode import EpisodeResult
+from ...episode import EpisodeResult, Variant
 from ...errors import ConfigError
 from ..record.departures import Departures
 from ..tables.runs import Run, load_run
@@ -37,6 +37,8 @@ class SuiteOutcomes:
         provenance: What it ran on.
         departures: How it departs from the suite's own protocol; None if the side does not say.
         states: Per task and (trial, seed), the hashes of the first and the last physics state; empty if the side does not say.
+        plain_suite: The suite that this one perturbs; None if it stands for itself.
+        variants: Per (task, trial), what it changes; empty if it stands for itself.
     """
 
     tasks: dict[str, TaskOutcomes]
@@ -45,6 +47,8 @@ class SuiteOutcomes:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     departures: Departures | None = None
     states: Mapping[str, Mapping[tuple[int, int], tuple[str | None, str | None]]] = field(default_factory=dict)
+    plain_suite: str | None = None
+    variants: Mapping[tuple[str, int], Variant] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,17 @@ def side_of_run(run: Run) -> Side:
                 tasks[spec.task][spec.trial, spec.seed] = episode_value(result, length)
                 states[spec.task][spec.trial, spec.seed] = (result.initial_state_sha256, result.final_state_sha256)
         provenance = {**leg["suite_provenance"], "policy": leg["policy"], "policy_provenance": leg["policy_provenance"]}
-        departs = leg.get("departures")
-        suites[suite] = SuiteOutcomes(tasks, leg["protocol"], leg["protocol_sha256"], provenance, departs, states)
+        variants = {(task, trial): v for (of, task, trial), v in run.variants.items() if of == suite}
+        suites[suite] = SuiteOutcomes(
+            tasks,
+            leg["protocol"],
+            leg["protocol_sha256"],
+            provenance,
+            leg.get("departures"),
+            states,
+            leg.get("plain_suite"),
+            variants,
+        )
     return Side(run.name, suites, _gaps(len(run.missing), len(run.errors)), run.notices, run)
 
 

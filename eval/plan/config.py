@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from ..._registry import did_you_mean, unknown_name
 from ...conf import CONF_DIR, group_names, suite_members
 from ...envs.assets.settings import Source
-from ...envs.registry import BENCHMARKS
+from ...envs.registry import BENCHMARKS, make_suite
 from ...errors import ConfigError
 from ...policies.registry import POLICIES
 from .overrides import as_typed
@@ -142,10 +142,21 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
         ConfigError: An unknown key, suite or policy (near names are suggested) or a value of the wrong kind.
     """
     suites, rest = split_suites([_usual_name(override) for override in overrides])
-    composed = [compose_settings([f"suite={suite}", *rest]) for suite in suites]
+    composed = [compose_settings([f"suite={suite}", *_recipe_of_plain_suite(suite, rest), *rest]) for suite in suites]
     legs = [{"suite": settings.pop("suite"), "policy": settings.pop("policy")} for settings in composed]
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
+
+
+def _recipe_of_plain_suite(suite: str, overrides: Sequence[str]) -> list[str]:
+    """A suite that perturbs another takes its policies' recipes, unless it has its own."""
+    policies = [o.removeprefix("policy=") for o in overrides if o.startswith("policy=")]
+    recipes = group_names("recipe")
+    if not policies or f"{policies[-1]}-{suite}" in recipes:
+        return []
+    settings: dict[str, Any] = compose_settings([f"suite={suite}"])["suite"]
+    plain = make_suite(settings).plain_suite
+    return [f"recipe={policies[-1]}-{plain}"] if f"{policies[-1]}-{plain}" in recipes else []
 
 
 def _usual_name(override: str) -> str:

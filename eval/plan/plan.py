@@ -25,7 +25,8 @@ def plan_episodes(
     Args:
         suites: In the order in which they run.
         tasks: Names or indices to keep; a name must be known to at least one suite, an index to all. None keeps all.
-        episodes_per_task: Trials 0 .. N - 1 of each task; None for all that the suite has.
+        episodes_per_task: Trials 0 .. N - 1 of each task; None for all that the suite has. Of the trials that a suite's settings
+            select, the first N, or as many as there are.
         seeds: Each (task, trial) is planned once per seed.
         trials: Exactly these trials of each task, instead of the first ones.
 
@@ -41,7 +42,10 @@ def plan_episodes(
                 chosen = _trials(suite, task, episodes_per_task, trials)
                 plan += [EpisodeSpec(suite.name, task.name, trial, seed) for seed in seeds for trial in chosen]
     if not plan:
-        raise ConfigError(f"nothing to run: tasks={list(tasks or [])} and seeds={list(seeds)} leave no episode.")
+        raise ConfigError(
+            f"nothing to run: tasks={list(tasks or [])}, seeds={list(seeds)} and the settings of "
+            f"{', '.join(suite.name for suite in suites)} leave no episode."
+        )
     return plan
 
 
@@ -126,10 +130,15 @@ def _trials(suite: Suite, task: Task, episodes_per_task: int | None, trials: Seq
     if trials is not None:
         if not all(0 <= trial < task.trials for trial in trials):
             raise ConfigError(f"trials={list(trials)}: {suite.name}/{task.name} has trials 0..{task.trials - 1}.")
+        if task.chosen is not None and not set(trials) <= set(task.chosen):
+            raise ConfigError(f"trials={list(trials)}: not all are among those that the settings of {suite.name} select.")
         return trials
-    if episodes_per_task is not None and episodes_per_task > task.trials:
+    possible = task.selected_trials
+    if episodes_per_task is None or task.chosen is not None:
+        return possible[:episodes_per_task]
+    if episodes_per_task > task.trials:
         raise ConfigError(
             f"episodes_per_task={episodes_per_task}: {suite.name}/{task.name} has {task.trials} trials (initial states). "
             "Use seeds=[0,1,...] to run each of them several times."
         )
-    return range(task.trials if episodes_per_task is None else episodes_per_task)
+    return possible[:episodes_per_task]

@@ -6,8 +6,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from typing import Any
 
 from ... import __version__
 from ...envs.identity import tree_sha256
+from ...envs.spec import Task
 from ...envs.suite import Suite, protocol_sha256
 from ...episode import EpisodeSpec
 from ..plan.config import Leg
@@ -60,15 +61,20 @@ def environment() -> dict[str, Any]:
 def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str, Any]:
     """What a leg measures and with what, as plain JSON values; the policy's own part is added when it has been built.
 
-    Tasks are listed with the trials planned of each, so that a run can be read without its benchmark's package.
+    Tasks are listed with the trials planned of each, and variants with what they change, so that a run can be read without its
+    benchmark's package and data.
     """
     protocol = suite.protocol()
     departs = departures(suite, plan)
-    trials = Counter(task for task, _ in {(spec.task, spec.trial) for spec in plan if spec.suite == suite.name})
-    notice = departure_notice(suite.name, departs, len(trials)) if departs else None
+    planned: dict[str, dict[int, None]] = defaultdict(dict)  # in the order of the plan
+    for spec in plan:
+        if spec.suite == suite.name:
+            planned[spec.task][spec.trial] = None
+    notice = departure_notice(suite.name, departs, len(planned)) if departs else None
     return {
         "suite": suite.name,
-        "tasks": [{**asdict(task), "trials": trials[task.name]} for task in suite.tasks() if trials[task.name]],
+        "tasks": [_task_header(task, list(planned[task.name])) for task in suite.tasks() if task.name in planned],
+        **_variants_header(suite, planned),
         "protocol": protocol,
         "protocol_sha256": protocol_sha256(protocol),
         "suite_provenance": suite.provenance(),
@@ -77,6 +83,18 @@ def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str,
         "policy": leg.policy,
         "policy_provenance": None,
     }
+
+
+def _task_header(task: Task, planned: Sequence[int]) -> dict[str, Any]:
+    return {**asdict(task), "trials": len(planned), "chosen": None if task.chosen is None else planned}
+
+
+def _variants_header(suite: Suite, planned: Mapping[str, Iterable[int]]) -> dict[str, Any]:
+    """What the trials of a perturbation suite change, and the plain suite that they are paired with; nothing of another suite."""
+    variants = {task: [[trial, suite.variant(task, trial)] for trial in trials] for task, trials in planned.items()}
+    if all(variant is None for listed in variants.values() for _, variant in listed):
+        return {}
+    return {"plain_suite": suite.plain_suite, "weighted_total": suite.weighted_total, "variants": variants}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -28,7 +28,8 @@ from ..record.trackers import TrackedRun, Tracking, load_trackers
 from ..tables.folder import FolderTakenError, RunFolder
 from ..tables.log import EpisodeLog
 from ..tables.runs import merged_notices
-from ..tables.success import chain_table, group_table, success_table, write_summary
+from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
+from ..tables.variants import category_sheet, category_table, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
 from .rollout import RecordSettings
 from .runner import Runner
@@ -47,6 +48,7 @@ class Outcome:
         table: `vlagym.eval.tables.success.success_table` of all results so far.
         chains: `vlagym.eval.tables.success.chain_table` of them; empty where no episode is a chain.
         groups: `vlagym.eval.tables.success.group_table` of them; empty where no suite has groups of tasks.
+        categories: `vlagym.eval.tables.variants.category_table` of them; empty where no suite has variants.
         notices: Sentences every output must carry.
         complete: Whether every planned episode has a result that is not an error.
         interrupted: Whether it was stopped by Ctrl-C or SIGTERM.
@@ -56,6 +58,7 @@ class Outcome:
     table: pd.DataFrame
     chains: pd.DataFrame
     groups: pd.DataFrame
+    categories: pd.DataFrame
     notices: list[str]
     complete: bool
     interrupted: bool
@@ -239,10 +242,11 @@ class _Evaluation:
         assert self.folder is not None
         results = self._results()
         table, chains, groups = success_table(results, self.plan), self._chains(results), self._groups(results)
-        notices = merged_notices(self.header)
-        write_summary(self.folder.path, table, notices, chains, groups)
+        categories, notices = self._categories(results), merged_notices(self.header)
+        others = {"categories": (categories, category_sheet), "groups": (groups, group_sheet), "chains": (chains, chain_sheet)}
+        write_summary(self.folder.path, table, notices, others)
         complete = sum(result.error is None for result in results) == len(self.plan)
-        return Outcome(self.folder.path, table, chains, groups, notices, complete, interrupted)
+        return Outcome(self.folder.path, table, chains, groups, categories, notices, complete, interrupted)
 
     def _results(self) -> list[EpisodeResult]:
         """What the folder has of the plan."""
@@ -324,6 +328,9 @@ class _Evaluation:
                 )
         if recorded["plan_sha256"] != self.header["plan_sha256"]:
             raise RunError(f"{self.folder.path} cannot be resumed: its settings now give another plan than the recorded one.")
+
+    def _categories(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
+        return category_table(results, self.plan, variants_of(self.header), weighted_totals_of(self.header))
 
     def _groups(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
         groups = {(suite.name, task.name): task.group for suite in self.suites for task in suite.tasks()}

@@ -18,6 +18,7 @@ from ..plan.plan import plan_sha256
 from .folder import RunFolder
 from .statistics import IntervalMethod
 from .success import chain_table, group_table, links_done, success_table
+from .variants import Variants, category_table, variants_of, weighted_totals_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +90,15 @@ class Run:
         """Means over groups of tasks (see `vlagym.eval.tables.success.group_table`); empty where no suite has groups."""
         return group_table(self.results, self.plan, self.group_of_task, confidence, interval)
 
+    @cached_property
+    def variants(self) -> Variants:
+        """What the trials of perturbation suites change; empty where a run has no such suite."""
+        return variants_of(self.header)
+
+    def categories(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Means over the variants of every category (see `vlagym.eval.tables.variants.category_table`); empty without variants."""
+        return category_table(self.results, self.plan, self.variants, weighted_totals_of(self.header), confidence)
+
     def chains(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
         """How far chains got (see `vlagym.eval.tables.success.chain_table`); empty where no episode is one."""
         return chain_table(self.results, self.chain_lengths, confidence, interval)
@@ -144,6 +154,11 @@ def load_run(path: str | Path) -> Run:
     return Run(folder.path, config, header, plan, tuple(found[spec] for spec in plan if spec in found))
 
 
+def _trials_of(task: dict[str, Any], config: RunConfig) -> Sequence[int]:
+    chosen: Sequence[int] | None = task.get("chosen")
+    return config.trials or (range(task["trials"]) if chosen is None else chosen)
+
+
 def _plan(header: dict[str, Any], config: RunConfig) -> tuple[EpisodeSpec, ...]:
     """The planned episodes in the order of `vlagym.eval.plan.plan.plan_episodes`."""
     return tuple(
@@ -151,5 +166,5 @@ def _plan(header: dict[str, Any], config: RunConfig) -> tuple[EpisodeSpec, ...]:
         for leg in header["legs"]
         for task in leg["tasks"]
         for seed in config.seeds
-        for trial in (range(task["trials"]) if config.trials is None else config.trials)
+        for trial in _trials_of(task, config)
     )

@@ -90,6 +90,25 @@ def mean_interval(
     return Rate(estimate, _limit(sample, estimate, z, +1.0), _limit(sample, estimate, z, -1.0))
 
 
+def weighted_mean(values: ArrayLike, weights: ArrayLike, confidence: float = 0.95) -> Rate:
+    """Mean of observations within [0, 1] that count differently, with Wilson's interval.
+
+    The interval is that of as many equal observations as have the same variance, (sum of weights)^2 / sum of squares (Kish 1965).
+
+    Returns:
+        NaN without observations.
+    """
+    value, weight = np.asarray(values, np.float64), np.asarray(weights, np.float64)
+    if not value.size:
+        return Rate(math.nan, math.nan, math.nan)
+    estimate = float((value * weight).sum() / weight.sum())
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    z = float(norm.ppf((1 + confidence) / 2))
+    centre = (estimate + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z / (1 + z**2 / effective) * math.sqrt(estimate * (1 - estimate) / effective + z**2 / (4 * effective**2))
+    return Rate(estimate, max(0.0, centre - half), min(1.0, centre + half))
+
+
 def mean_exact(strata: Sequence[ArrayLike], weights: Sequence[float] | None = None, confidence: float = 0.95) -> Rate:
     """Weighted mean over strata with an interval after Clopper and Pearson, never narrower than it has to be.
 
@@ -117,12 +136,16 @@ def sign_flip_test(differences: ArrayLike) -> float:
     trial's average and every pattern of signs is as likely as any other (Fisher's randomisation test).
 
     Args:
-        differences: One per trial, multiples of a common fraction with a denominator of at most 1000.
+        differences: One per trial, multiples of a common fraction with a denominator of at most 1000; others are rounded to
+            thousandths, as exactness costs memory in proportion to the denominator.
     """
     fractions = [Fraction(float(d)).limit_denominator(1000) for d in np.asarray(differences, np.float64) if d]
     if not fractions:
         return 1.0
     scale = math.lcm(*{f.denominator for f in fractions})
+    if scale > 1000:
+        scale = 1000
+        fractions = [Fraction(round(scale * f), scale) for f in fractions]
     sizes, counts = np.unique([abs(int(f * scale)) for f in fractions], return_counts=True)
     observed = abs(int(sum(fractions) * scale))
     if len(sizes) == 1:

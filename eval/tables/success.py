@@ -253,27 +253,33 @@ def as_rich(sheet: Sheet) -> RichTable:
     return shown
 
 
-def to_markdown(
-    table: pd.DataFrame, notices: Sequence[str] = (), chains: pd.DataFrame | None = None, groups: pd.DataFrame | None = None
-) -> str:
-    """Success table, tables of groups of tasks and of chains if there are any, and notices below."""
-    parts = [as_markdown(success_sheet(table))]
-    if groups is not None and len(groups):
-        parts.append(as_markdown(group_sheet(groups)))
-    if chains is not None and len(chains):
-        parts.append(as_markdown(chain_sheet(chains)))
+def to_markdown(table: pd.DataFrame, notices: Sequence[str] = (), others: Sequence[Sheet] = ()) -> str:
+    """Success table, further tables, and notices below."""
+    parts = [as_markdown(success_sheet(table)), *map(as_markdown, others)]
     return "\n".join([*parts, *(f"> {notice}\n" for notice in notices)])
 
 
-def write_summary(folder: Path, table: pd.DataFrame, notices: Sequence[str], chains: pd.DataFrame, groups: pd.DataFrame) -> None:
-    """Write summary.md, summary.csv and, where there are such tables, summary_groups.csv and summary_chains.csv.
+def write_summary(
+    folder: Path,
+    table: pd.DataFrame,
+    notices: Sequence[str],
+    others: Mapping[str, tuple[pd.DataFrame, Callable[[pd.DataFrame], Sheet]]],
+) -> None:
+    """Write summary.md, summary.csv and, of each further table that has rows, summary_NAME.csv.
+
+    Args:
+        folder: Of the run.
+        table: The success table.
+        notices: Sentences below it.
+        others: Name -> a further table and how people read it.
 
     Raises:
         StorageError: They cannot be written; those that were there still are.
     """
-    tables = {"summary.csv": table, "summary_groups.csv": groups, "summary_chains.csv": chains}
-    texts = {name: str(frame.to_csv(index=False)) for name, frame in tables.items() if name == "summary.csv" or len(frame)}
-    texts["summary.md"] = to_markdown(table, notices, chains, groups)
+    there = {name: (other, sheet) for name, (other, sheet) in others.items() if len(other)}
+    texts = {"summary.csv": str(table.to_csv(index=False))}
+    texts |= {f"summary_{name}.csv": str(other.to_csv(index=False)) for name, (other, _) in there.items()}
+    texts["summary.md"] = to_markdown(table, notices, [sheet(other) for other, sheet in there.values()])
     for name, text in texts.items():
         try:
             write_durably(folder / name, text)

@@ -89,7 +89,7 @@ def test_code_hidden_beside_a_good_array_does_not_run(tmp_path):
     [
         (np.zeros((2, 3), np.float32), "f4 instead of float64"),
         (np.zeros((2, 3), ">f8"), ">f8 instead of float64"),
-        (np.zeros(6), "shape"),
+        (np.zeros((1, 2, 3)), "shape"),
         (np.zeros((0, 3)), r"shape|bytes"),
         (np.array([[1.0, np.nan]]), "not finite"),
         (np.array([[1, "a"]], dtype=object), "instead of float64|one numpy array"),

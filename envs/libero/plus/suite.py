@@ -1,0 +1,47 @@
+"""The suites of LIBERO-plus on a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ....errors import EnvError
+from ..suite import LiberoSuite
+from .settings import LiberoPlusSettings
+from .variants import ASSETS, COUNTS, OFFICIAL_COUNTS
+
+if TYPE_CHECKING:
+    from ...spec import Float32Array
+    from ...suite import StockEpisode
+
+
+@dataclass(frozen=True)
+class LiberoPlusSuite(LiberoPlusSettings, LiberoSuite):
+    """One of LIBERO-plus's suites."""
+
+    @property
+    def variant_assets(self) -> tuple[str, ...]:
+        return (ASSETS,)
+
+    def protocol(self) -> dict[str, Any]:
+        """What is measured; which variants are run is the plan's to say."""
+        everything = super().protocol()
+        return {key: value for key, value in everything.items() if key not in ("categories", "difficulty")}
+
+    def notices(self) -> list[str]:
+        possible, official = sum(COUNTS[self.base_suite]), OFFICIAL_COUNTS[self.base_suite]
+        return [
+            *super().notices(),
+            f"{self.name} covers {possible:,} of {official:,} variants: those that change light, textures or add objects need "
+            "LIBERO-plus's assets.zip.",
+            f"{self.name} tells the policy "
+            + (
+                "what upstream's benchmark does, file names included (suite.instruction=upstream)."
+                if self.instruction == "upstream"
+                else "clean sentences (suite.instruction=clean); published numbers are with upstream's."
+            ),
+        ]
+
+    def stock_episodes(self, task: str, actions: Sequence[Float32Array]) -> Iterator[StockEpisode]:
+        raise EnvError(f"suite {self.name!r} has no stock loop to compare with; bench its plain suite {self.plain_suite!r}.")
