@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -97,6 +98,9 @@ class Policy(ABC):
 
     def release(self, episode_ids: Sequence[str]) -> None:
         """These episodes are over: drop their state."""
+
+    def keep_output(self, folder: Path) -> None:
+        """The run's folder is there: what is written besides answers, such as the output of a server, belongs into it."""
 
     def provenance(self) -> dict[str, Any]:
         """What its actions depend on (checkpoint hash, package versions, dtype, device); plain JSON values."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._registry import Registry
 from ..errors import ConfigError
+from .launch.settings import launch_of, without_launch
 
 if TYPE_CHECKING:
     from ..envs.spec import ActionSpec
@@ -82,6 +83,7 @@ def check_policy_settings(
     Raises:
         VlagymError: What `make_policy` would raise, but for damaged weights.
     """
+    launch_of(settings)
     name, factory, arguments = _factory(settings)
     if prepare := getattr(factory, "prepare", None):
         prepared: Prepared = _called(name, prepare, suite, arguments)
@@ -94,11 +96,15 @@ def check_policy_settings(
 
 
 def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
-    """Build the policy that `settings` describe (``name`` and the factory's arguments) for a suite.
+    """Build the policy that `settings` describe (``name`` and the factory's arguments) for a suite; start the server it asks for.
 
     Raises:
         ConfigError: Unknown policy or argument, or actions that do not mean what the suite's actions mean.
+        PolicyError: The policy's server does not start.
     """
+    launch = launch_of(settings)
+    if launch is not None:
+        return launch.make(lambda reached: make_policy(reached, suite))
     name, factory, arguments = _factory(settings)
     policy: Policy = _called(name, factory, suite, arguments)
     _check_fit(name, suite, policy.action_spec, policy.cameras)
@@ -106,7 +112,7 @@ def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
 
 
 def _factory(settings: Mapping[str, Any]) -> tuple[str, Callable[..., Policy], dict[str, Any]]:
-    arguments = dict(settings)
+    arguments = without_launch(settings)
     name = arguments.pop("name")
     return name, POLICIES.get(name), arguments
 

@@ -106,7 +106,7 @@ def _measure_batch(policy: Policy, suite: Suite, batch: int, calls: int, warm_up
     memory = _PeakMemory()
     seconds, actions = [], 0
     for call in range(-warm_up, calls):
-        observations = _observations(policy, suite, episodes, max(call, 0))
+        observations = made_up_observations(policy, suite, episodes, max(call, 0))
         began = time.perf_counter()
         chunks = policy.act(observations)
         took = time.perf_counter() - began
@@ -126,8 +126,8 @@ def _measure_batch(policy: Policy, suite: Suite, batch: int, calls: int, warm_up
     )
 
 
-def _observations(policy: Policy, suite: Suite, episodes: Sequence[str], step: int) -> list[PolicyObservation]:
-    """One made-up observation per episode; instructions of different lengths, images of noise."""
+def made_up_observations(policy: Policy, suite: Suite, episodes: Sequence[str], step: int) -> list[PolicyObservation]:
+    """One observation per episode that no simulator made; instructions of different lengths, images of noise."""
     generator = np.random.Generator(np.random.PCG64(step))
     instructions = itertools.cycle(task.instruction for task in suite.tasks())
     sizes = suite.camera_sizes

@@ -1,9 +1,10 @@
-"""`vla-eval bench`: how fast environments run, a policy (``policy=NAME``), or the commands that read large runs (``results=N``)."""
+"""`vla-eval bench`: how fast environments run, a policy or its server (``policy=``), or commands on large runs (``results=``)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def _bench_environments(settings: dict[str, Any]) -> dict[str, Any]:
 def _bench_policy(settings: dict[str, Any]) -> dict[str, Any]:
     from ..bench.policy import load, loading_line, measure, timing_table
 
+    if "url" in settings["policy"]:
+        return _bench_server(settings)
     suite = make_suite(settings["suite"])
     policy, cost = load(lambda: make_policy(settings["policy"], suite))
     timings = measure(policy, suite, settings["batch_sizes"], settings["calls"], settings["warm_up"])
@@ -75,6 +78,17 @@ def _bench_policy(settings: dict[str, Any]) -> dict[str, Any]:
     provenance = policy.provenance()
     policy.close()
     return {"loading": asdict(cost), "provenance": provenance, "timings": [asdict(timing) for timing in timings]}
+
+
+def _bench_server(settings: dict[str, Any]) -> dict[str, Any]:
+    from ..bench.connections import connection_table, measure_connections
+
+    suite = make_suite(settings["suite"])
+    with closing(make_policy({**settings["policy"], "connections": max(settings["connections"])}, suite)) as policy:
+        timings = measure_connections(policy, suite, settings["connections"], settings["calls"], settings["warm_up"])
+        provenance = policy.provenance()
+    make_console().print(connection_table(timings))
+    return {"provenance": provenance, "timings": [asdict(timing) for timing in timings]}
 
 
 def _bench_results(settings: dict[str, Any]) -> dict[str, Any]:

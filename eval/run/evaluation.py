@@ -231,6 +231,7 @@ class _Evaluation:
         for number, suite in enumerate(self.suites):
             missing = [(i, spec) for i, spec in enumerate(self.plan) if spec.suite == suite.name and spec not in done]
             with _closed(next(policies)) as policy:
+                policy.keep_output(self.folder.path)
                 if number:
                     self._note_policy(number, policy)
                     self.folder.write_header(self.header)
