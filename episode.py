@@ -7,13 +7,21 @@ and compared years later from its files alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote, unquote
 
+import msgspec
+from msgspec import Meta, Struct
+
+from .edges.files import MAX_DEPTH, deeper_than, explained
+from .edges.text import printable
 from .errors import RunError
 
 EndedBy = Literal["success", "failure", "horizon", "policy"]
+_Number = Annotated[int, Meta(ge=0, lt=2**53)]
+_Steps = Annotated[int, Meta(ge=0, lt=2**31)]
+_Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True, order=True)
@@ -68,9 +76,6 @@ class Variant(NamedTuple):
     weight: float = 1.0
 
 
-_SPEC_FIELDS = tuple(f.name for f in fields(EpisodeSpec))
-
-
 @dataclass(frozen=True)
 class SubtaskResult:
     """One link of an episode that is a chain of subtasks (CALVIN) or changes its instruction on the way (SimplerEnv)."""
@@ -78,8 +83,8 @@ class SubtaskResult:
     name: str
     instruction: str
     success: bool
-    first_success_step: int | None
-    steps: int
+    first_success_step: _Steps | None
+    steps: _Steps
 
 
 @dataclass(frozen=True)
@@ -124,12 +129,95 @@ class EpisodeResult:
         """Inverse of `to_json`.
 
         Raises:
-            RunError: A field is missing or unknown.
+            RunError: A field is missing or of the wrong kind.
         """
-        values = dict(record)
         try:
-            spec = EpisodeSpec(**{name: values.pop(name) for name in _SPEC_FIELDS})
-            subtasks = tuple(SubtaskResult(**subtask) for subtask in values.pop("subtasks"))
-            return cls(spec=spec, subtasks=subtasks, **values)
-        except (KeyError, TypeError) as error:
-            raise RunError(f"not an episode record of this version of vlagym: {error} in {str(record)[:200]}") from error
+            return _result(msgspec.convert(dict(record), _Record))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise RunError(f"not an episode record of this version of vlagym: {explained(error)} in {str(record)[:200]}") from error
+
+    @classmethod
+    def from_line(cls, line: bytes) -> EpisodeResult:
+        """The result in a line of episodes.jsonl.
+
+        Raises:
+            ValueError: What is wrong with it, in words.
+        """
+        try:
+            line.decode("utf-8")  # keys that are skipped are not looked at otherwise
+            return _result(_RECORD_DECODER.decode(line))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"byte {line[error.start]:#04x} is not UTF-8") from error
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+        except msgspec.MsgspecError as error:
+            raise ValueError(explained(error)) from error
+
+
+_File = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+
+
+class _Execution(TypedDict, total=False):
+    worker: int
+    attempts: int
+    peak_rss_mb: float
+    seconds: dict[str, float]
+    trajectory: _File | None
+    video: _File | None
+    video_error: str | None
+
+
+class _Record(Struct):
+    """What a line of episodes.jsonl must hold; a newer version may have added keys."""
+
+    suite: _Name
+    task: _Name
+    trial: _Number
+    seed: _Number
+    instruction: str
+    success: bool | None
+    success_at_end: bool | None
+    success_ever: bool | None
+    first_success_step: _Steps | None
+    steps: _Steps
+    ended_by: EndedBy | None
+    initial_state_sha256: str | None
+    final_state_sha256: str | None
+    subtasks: tuple[SubtaskResult, ...]
+    error: str | None
+    execution: dict[str, Any]
+
+
+_RECORD_DECODER = msgspec.json.Decoder(_Record)
+_KNOWN_OF_EXECUTION = frozenset(_Execution.__annotations__)
+
+
+def _result(record: _Record) -> EpisodeResult:
+    """The record as the result it is of, its texts without control characters."""
+    if (record.success is None) != (record.error is not None):
+        raise ValueError("success: expected true or false, or null and an error")
+    _check_execution(record.execution)
+    return EpisodeResult(
+        EpisodeSpec(record.suite, record.task, record.trial, record.seed),
+        printable(record.instruction),
+        record.success,
+        record.success_at_end,
+        record.success_ever,
+        record.first_success_step,
+        record.steps,
+        record.ended_by,
+        record.initial_state_sha256,
+        record.final_state_sha256,
+        record.subtasks,
+        None if record.error is None else printable(record.error),
+        record.execution,
+    )
+
+
+def _check_execution(execution: dict[str, Any]) -> None:
+    try:
+        msgspec.convert(execution, _Execution)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"execution.{explained(error)}") from error
+    if execution.keys() - _KNOWN_OF_EXECUTION and deeper_than(execution, MAX_DEPTH):
+        raise ValueError("execution: it is nested too deeply")

@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-PARTS = ("conf", "envs", "eval", "policies", "results")
+PARTS = ("conf", "edges", "envs", "eval", "policies", "results")
 
 parts = find_packages(include=[pattern for part in PARTS for pattern in (part, f"{part}.*")])
 setup(package_dir={"vlagym": "."}, packages=["vlagym", *(f"vlagym.{part}" for part in parts)])

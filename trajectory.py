@@ -9,17 +9,34 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from ._durable import put_in_place
+from .edges.arrays import finite, read_arrays
+from .edges.files import FileKind
 from .errors import RunError, StorageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+TRAJECTORY_FILE = FileKind("a trajectory", RunError, "Run the episode again to record it.")
+_Number = Annotated[int, Meta(ge=0, lt=2**53)]
+
+
+class _Meta(Struct):
+    suite: str
+    task: str
+    trial: _Number
+    seed: _Number
+    instruction: str
+    steps: _Number
+    success: bool | None
+    done_declared_at: list[_Number] = []
 
 
 class Trajectory(TypedDict):
@@ -65,13 +82,28 @@ def load_trajectory(path: Path) -> Trajectory:
     Raises:
         RunError: The file is missing, cut or not a trajectory.
     """
+    arrays = read_arrays(path, TRAJECTORY_FILE)
+    missing = [name for name in ("actions", "render_states", "physics_states", "meta") if name not in arrays]
+    if missing:
+        raise TRAJECTORY_FILE.fault(path, f"it has no {' and no '.join(missing)}")
+    meta = _meta(path, arrays["meta"])
+    actions = arrays["actions"]
+    actions = finite(path, TRAJECTORY_FILE, "actions", actions.reshape(0, 0) if actions.shape == (0,) else actions, 2)
+    states = [finite(path, TRAJECTORY_FILE, name, arrays[name], 2) for name in ("render_states", "physics_states")]
+    if not len(actions) + 1 == len(states[0]) == len(states[1]) == meta["steps"] + 1:
+        lengths = f"{len(actions)} actions, {len(states[0])} and {len(states[1])} states for {meta['steps']} steps"
+        raise TRAJECTORY_FILE.fault(path, f"expected one state more than actions, got {lengths}")
+    return {"actions": actions, "render_states": states[0], "physics_states": states[1], "meta": meta}
+
+
+def _meta(path: Path, array: NDArray[Any]) -> dict[str, Any]:
+    """The checked record beside the arrays."""
+    if array.dtype.kind != "U" or array.size != 1:
+        raise TRAJECTORY_FILE.fault(path, f"meta: expected one text, got {array.dtype}{list(array.shape)}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {
-                "actions": file["actions"],
-                "render_states": file["render_states"],
-                "physics_states": file["physics_states"],
-                "meta": json.loads(str(file["meta"])),
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} is not a readable trajectory ({error}); run the episode again to record it.") from error
+        meta = json.loads(str(array))
+        TRAJECTORY_FILE.converted(path, meta, _Meta)
+    except (ValueError, RecursionError) as error:
+        raise TRAJECTORY_FILE.fault(path, f"meta: not JSON ({error})") from error
+    checked: dict[str, Any] = meta
+    return checked

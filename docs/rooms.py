@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
-PARTS = ("conf", "envs", "eval", "policies")
+PARTS = ("conf", "edges", "envs", "eval", "policies")
 # From the top floor down: a module imports from its own room and from floors further down.
 FLOORS = (
     {"eval/cli"},
@@ -22,6 +22,7 @@ FLOORS = (
     {"policies"},
     {"envs"},
     {"conf"},
+    {"edges"},
 )
 PAGE = REPO / "docs" / "architecture.md"
 BEGIN, END = "<!-- rooms: made by docs/rooms.py -->", "<!-- end of rooms -->"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._registry import Registry
+from ..edges.settings import check_settings, shown
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,9 +39,13 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
         ConfigError: Unknown benchmark, or an argument it does not take.
     """
     arguments = dict(settings)
-    benchmark = arguments.pop("benchmark")
+    benchmark = arguments.pop("benchmark", None)
+    if not isinstance(benchmark, str):
+        raise ConfigError(f"suite.benchmark must name a benchmark; got {shown(benchmark)}.")
+    factory = BENCHMARKS.get(benchmark)
+    check_settings("suite.", factory, arguments)
     try:
-        return BENCHMARKS.get(benchmark)(**arguments)
+        return factory(**arguments)
     except TypeError as error:
         if "argument" not in str(error):
             raise

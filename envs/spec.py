@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 import numpy as np
 from gymnasium import spaces
 
+from ..edges.settings import FileName
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -142,7 +144,7 @@ class SuiteSettings(ABC):
         name: Name of the suite, e.g. ``libero_goal``.
     """
 
-    name: str
+    name: FileName
 
     @property
     @abstractmethod

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import DependencyError
 
-_MODULES = {"pillow": "PIL"}
+_MODULES = {"google-crc32c": "google_crc32c", "pillow": "PIL"}
 
 
 def require(packages: Sequence[str], extra: str) -> None:

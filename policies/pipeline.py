@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from ..conf import group_names
+from ..edges.settings import check_settings
 from ..envs.spec import ActionSpec
 from ..envs.suite import Suite
 from ..errors import ConfigError, PolicyError
@@ -153,4 +154,5 @@ def no_recipe(suite: Suite, policy: str, missing: Sequence[str]) -> ConfigError:
 def _emitted_spec(suite: Suite, emits: Mapping[str, Any]) -> ActionSpec:
     if set(emits) != set(_MEANING):
         raise ConfigError(f"policy.emits must say {', '.join(_MEANING)}; got {', '.join(emits) or 'nothing'}.")
+    check_settings("policy.emits.", ActionSpec, emits)
     return replace(suite.action_spec, **emits)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..edges.settings import Chunks, Name
 from ..envs.suite import Suite
-from ..errors import ConfigError
 from .base import Chunk, Policy, PolicyObservation, episode_generator
 
 
@@ -20,9 +20,7 @@ class RandomPolicy(Policy):
         cameras: Images to ask for without looking at them, to load an environment as a real policy would.
     """
 
-    def __init__(self, suite: Suite, chunk: int = 1, cameras: Sequence[str] = ()) -> None:
-        if chunk < 1:
-            raise ConfigError(f"policy.chunk must be at least 1; got {chunk}.")
+    def __init__(self, suite: Suite, chunk: Chunks = 1, cameras: Sequence[Name] = ()) -> None:
         self.action_spec = suite.action_spec
         self.cameras = tuple(cameras)
         self._chunk = chunk

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._registry import Registry
+from ..edges.settings import check_settings, with_settings_of
 from ..errors import ConfigError
 from .launch.settings import launch_of, without_launch
 
@@ -60,7 +61,7 @@ def prepared_by(prepare: Callable[..., Prepared]) -> Callable[[F], F]:
 
     def mark(factory: F) -> F:
         factory.prepare = prepare  # type: ignore[attr-defined]
-        return factory
+        return with_settings_of(prepare)(factory)
 
     return mark
 
@@ -114,7 +115,9 @@ def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
 def _factory(settings: Mapping[str, Any]) -> tuple[str, Callable[..., Policy], dict[str, Any]]:
     arguments = without_launch(settings)
     name = arguments.pop("name")
-    return name, POLICIES.get(name), arguments
+    factory = POLICIES.get(name)
+    check_settings("policy.", factory, arguments)
+    return name, factory, arguments
 
 
 def _called(name: str, function: Callable[..., Any], suite: Suite, arguments: Mapping[str, Any]) -> Any:

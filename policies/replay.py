@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..edges.settings import Chunks, Text
 from ..envs.suite import Suite
 from ..episode import EpisodeSpec
 from ..errors import ConfigError, PolicyError
@@ -30,9 +31,7 @@ class ReplayPolicy(Policy):
         chunk: Actions per call.
     """
 
-    def __init__(self, suite: Suite, run: str, chunk: int = 1) -> None:
-        if chunk < 1:
-            raise ConfigError(f"policy.chunk must be at least 1; got {chunk}.")
+    def __init__(self, suite: Suite, run: Text, chunk: Chunks = 1) -> None:
         self.action_spec = suite.action_spec
         self._chunk = chunk
         self._files = _trajectory_files(Path(run), suite)

@@ -62,7 +62,7 @@ def extract(archive: Path, entries: Mapping[str, FileEntry], into: Path, progres
             # tarfile stops at its own end mark; the checksum of the whole comes after it.
             for _ in chunks(stream):
                 pass
-        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, LookupError, OverflowError) as error:
             raise _damaged(archive, f"it is corrupt or truncated ({error})") from error
     return found
 
@@ -113,6 +113,7 @@ class _BoundedGzip(gzip.GzipFile):
         self._archive, self._left = archive, MAX_UNPACKED_BYTES
 
     def read(self, size: int | None = -1) -> bytes:
+        # tarfile reads in blocks of its own, and the names and records before a file (PAX) in one piece of any size they say.
         data = super().read(size)
         self._left -= len(data)
         if self._left < 0:

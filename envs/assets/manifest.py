@@ -8,14 +8,16 @@ bytes), so they can be checked all the same.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import Meta, Struct
 
 from ..._registry import unknown_name
+from ...edges.files import FileKind
 from ...errors import AssetError
 
 MANIFESTS_DIR = Path(__file__).parent / "manifests"
@@ -107,6 +109,26 @@ def chunks(stream: Readable) -> Iterator[bytes]:
         yield chunk
 
 
+class _Entry(Struct):
+    size: Annotated[int, Meta(ge=0, lt=2**40)] | None = None
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")] | None = None
+    git_sha1: Annotated[str, Meta(pattern=r"\A[0-9a-f]{40}\Z")] | None = None
+    optional: bool = False
+    stands_in_for: str | None = None
+
+
+class _Manifest(Struct):
+    name: Annotated[str, Meta(pattern=r"\A[\w.\-]{1,100}\Z")]
+    repository: Annotated[str, Meta(pattern=r"\A[\w.\-]+/[\w.\-]+\Z")]
+    commit: Annotated[str, Meta(pattern=r"\A[0-9a-f]{40}\Z")]
+    root: str
+    files: dict[str, _Entry]
+    stand_ins: dict[str, _Entry]
+
+
+MANIFEST_FILE = FileKind("an asset manifest", AssetError, "Reinstall vlagym.")
+
+
 @dataclass(frozen=True)
 class Manifest:
     """An asset set.
@@ -189,18 +211,20 @@ def read_manifest(file: Path) -> Manifest:
     Raises:
         AssetError: It is not a manifest, or names a path that leaves the set's folder.
     """
-    data = file.read_bytes()
-    try:
-        content = json.loads(data)
-        files = {path: FileEntry(path, **entry) for path, entry in content["files"].items()}
-        stand_ins = {path: FileEntry(path, **entry) for path, entry in content["stand_ins"].items()}
-        head = {key: content[key] for key in ("name", "repository", "commit", "root")}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AssetError(f"{file} is not an asset manifest ({error!r}); reinstall vlagym.") from error
+    content = MANIFEST_FILE.object(file, _Manifest)
+    files, stand_ins = (
+        {path: FileEntry(path, **_known(entry)) for path, entry in content[part].items()} for part in ("files", "stand_ins")
+    )
+    head = {key: content[key] for key in ("name", "repository", "commit", "root")}
     for path in [head["root"], *files, *stand_ins]:
         if not is_safe_path(path):
             raise AssetError(f"{file} names {path!r}, which leaves the folder; reinstall vlagym.")
-    return Manifest(**head, files=files, stand_ins=stand_ins, sha256=hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(MANIFEST_FILE.read(file)).hexdigest()
+    return Manifest(**head, files=files, stand_ins=stand_ins, sha256=sha256)
+
+
+def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name in _Entry.__struct_fields__}
 
 
 def is_safe_path(path: str) -> bool:

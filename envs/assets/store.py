@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct
+
+from ...edges.files import FileKind
 from ...errors import AssetError
 from .download import ProgressCallback
 from .manifest import Digest, FileEntry, Manifest, load_manifest
@@ -170,6 +173,12 @@ def verify(name: str, *, progress: ProgressCallback | None = None) -> AssetFolde
 # --- the marker ------------------------------------------------------------------------------------------------------------------
 
 
+class _Marker(Struct):
+    folder: Annotated[str, Meta(min_length=1, max_length=250)]
+    manifest_sha256: str
+    stand_ins: list[str]
+
+
 def _marker_file(manifest: Manifest) -> Path:
     return assets_dir() / f"{manifest.folder_prefix}.json"
 
@@ -177,14 +186,12 @@ def _marker_file(manifest: Manifest) -> Path:
 def _read_marker(manifest: Manifest) -> tuple[Path, tuple[str, ...]]:
     """The folder of the set's files and the stand-ins among them."""
     marker = _marker_file(manifest)
-    try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
-        folder, made_for, stand_ins = content["folder"], content["manifest_sha256"], tuple(content["stand_ins"])
-        readable = folder.startswith(manifest.folder_prefix) and Path(folder).name == folder
-    except FileNotFoundError as error:
-        raise NotFetchedError(f"the {manifest.name} assets are not in {assets_dir()}. {_fetch_command(manifest.name)}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AssetError(f"{marker} cannot be read ({error!r}). {_fetch_command(manifest.name, True)}") from error
+    if not marker.exists():
+        raise NotFetchedError(f"the {manifest.name} assets are not in {assets_dir()}. {_fetch_command(manifest.name)}")
+    kind = FileKind("the marker of an asset set", AssetError, _fetch_command(manifest.name, True))
+    content = kind.object(marker, _Marker)
+    folder, made_for, stand_ins = content["folder"], content["manifest_sha256"], tuple(content["stand_ins"])
+    readable = folder.startswith(manifest.folder_prefix) and Path(folder).name == folder
     if not readable or made_for != manifest.sha256 or not set(stand_ins) <= set(manifest.stand_ins):
         raise AssetError(f"{marker} was made for another version of the {manifest.name} assets. {_fetch_command(manifest.name)}")
     return assets_dir() / folder, stand_ins

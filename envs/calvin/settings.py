@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..._registry import unknown_name
-from ...errors import ConfigError
+from ...edges.settings import Count, check_fields
 from ..spec import ActionSpec, StateField, StateSpec, SuiteSettings, Task
 from .scenes import EVALUATION_SCENE, SCENES
 from .sequences import CHAIN_LENGTH, evaluation_chains
@@ -54,7 +54,7 @@ class CalvinSettings(SuiteSettings):
 
     scene: str = EVALUATION_SCENE
     action_form: ActionForm = "relative"
-    steps_per_subtask: int = STEPS_PER_SUBTASK
+    steps_per_subtask: Count = STEPS_PER_SUBTASK
     calvin_env_revision: Revision = "797142c"
     renderer: Renderer = "egl"
 
@@ -68,8 +68,7 @@ class CalvinSettings(SuiteSettings):
         for setting, known in choices.items():
             if getattr(self, setting) not in known:
                 raise unknown_name(f"CALVIN {setting.replace('_', ' ')}", str(getattr(self, setting)), known)
-        if self.steps_per_subtask < 1:
-            raise ConfigError(f"suite.steps_per_subtask must be at least 1; got {self.steps_per_subtask}.")
+        check_fields("suite.", self)
 
     @property
     def camera_sizes(self) -> dict[str, tuple[int, int]]:

@@ -7,10 +7,9 @@ Protocol: openvla/experiments/robot/libero/run_libero_eval.py (its numbers are i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from ..._registry import unknown_name
-from ...errors import ConfigError
+from ...edges.settings import Count, Index, Name, Pixels, Seed, check_fields
 from ..robosuite.specs import ACTION_SPEC, STATE_SPEC
 from ..spec import ActionSpec, StateSpec, SuiteSettings, Task
 from .setups import Setup
@@ -35,22 +34,16 @@ class LiberoSettings(SuiteSettings):
         mujoco_version: The only version that this suite runs on: others move objects and darken images.
     """
 
-    horizon: int = 300
-    settle_steps: int = 10
+    horizon: Count = 300
+    settle_steps: Index = 10
     scenes: Scenes = "reference"
-    scene_seed: int | None = 0
-    image_size: int = 256
-    mujoco_version: str = "3.3.2"
+    scene_seed: Seed | None = 0
+    image_size: Pixels = 256
+    mujoco_version: Name = "3.3.2"
 
     def __post_init__(self) -> None:
         suite_tasks(self.base_suite)
-        if self.scenes not in get_args(Scenes):
-            raise unknown_name("suite.scenes", str(self.scenes), get_args(Scenes))
-        for setting, least in {"horizon": 1, "settle_steps": 0, "image_size": 1}.items():
-            if getattr(self, setting) < least:
-                raise ConfigError(f"suite.{setting} must be at least {least}; got {getattr(self, setting)}.")
-        if self.scene_seed is not None and not 0 <= self.scene_seed < 2**32:
-            raise ConfigError(f"suite.scene_seed must be null or 0..2**32 - 1, as numpy's seeds are; got {self.scene_seed}.")
+        check_fields("suite.", self)
 
     @property
     def base_suite(self) -> str:

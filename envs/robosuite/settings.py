@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...errors import ConfigError
+from ...edges.settings import Count, Pixels, check_fields
 from ..spec import ActionSpec, StateSpec, SuiteSettings, Task
 from .specs import ACTION_SPEC, CAMERAS, STATE_SPEC
 
@@ -95,13 +95,11 @@ class RobosuiteSettings(SuiteSettings):
         image_size: Height and width of an image, pixels.
     """
 
-    trials: int = 3
-    image_size: int = 256
+    trials: Count = 3
+    image_size: Pixels = 256
 
     def __post_init__(self) -> None:
-        for setting in ("trials", "image_size"):
-            if getattr(self, setting) < 1:
-                raise ConfigError(f"suite.{setting} must be at least 1; got {getattr(self, setting)}.")
+        check_fields("suite.", self)
 
     @property
     def camera_sizes(self) -> dict[str, tuple[int, int]]:

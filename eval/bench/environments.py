@@ -69,6 +69,11 @@ class Measurement:
         return 3600 * self.workers / self.seconds
 
     @property
+    def seconds_per_step(self) -> float:
+        """Of one process; what ways to run episodes are compared by, because their episodes may differ in length."""
+        return self.seconds / self.steps
+
+    @property
     def steps_per_second(self) -> float:
         """Of all processes together."""
         return self.workers * self.steps / self.seconds
@@ -103,14 +108,17 @@ def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
 
 
 def ratios(measurements: Sequence[Measurement]) -> list[str]:
-    """Sentences that compare vlagym with the stock loop and the floor of the same number of workers."""
+    """Sentences that compare vlagym with the stock loop and the floor of the same number of workers, per step."""
     lines = []
     for ours in (m for m in measurements if m.loop == "vlagym"):
         for other in measurements:
             if other.workers == ours.workers and (other.loop == "stock" or (other.loop == "floor" and other.chunk == ours.chunk)):
-                wall, cpu = other.seconds / ours.seconds, other.cpu_seconds / ours.cpu_seconds
+                wall = other.seconds_per_step / ours.seconds_per_step
+                cpu = (other.cpu_seconds / other.steps) / (ours.cpu_seconds / ours.steps)
                 what = "the stock loop's speed" if other.loop == "stock" else "of the floor"
-                lines.append(f"chunk {ours.chunk}, {ours.workers} workers: {wall:.2f} x {what} (by processor time {cpu:.2f} x)")
+                lines.append(
+                    f"chunk {ours.chunk}, {ours.workers} workers: {wall:.2f} x {what} per step (by processor time {cpu:.2f} x)"
+                )
     return lines
 
 

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ...conf import CONF_DIR, group_names
+from ...edges.secrets import masked
+from ...edges.settings import check_settings
 from ...envs.registry import make_suite
 from ...policies.registry import make_policy
+from ..bench.settings import EnvironmentsBench, PolicyBench, ResultsBench
 from ..plan.config import compose_settings
 from ..record.console import make_console
+
+_DECLARED = {"bench": EnvironmentsBench, "bench_policy": PolicyBench, "bench_results": ResultsBench}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,9 +30,10 @@ def main(argv: Sequence[str]) -> int:
     settings = compose_settings(argv, name)
     if name == "bench_policy" and not any(argument.startswith("suite=") for argument in argv):
         settings = _on_a_suite_of_its_own(settings, argv)
+    check_settings("", _DECLARED[name], {key: value for key, value in settings.items() if key not in ("suite", "policy")})
     report = measure(settings)
     if settings["json"]:
-        Path(settings["json"]).write_text(json.dumps({"settings": settings, **report}, indent=2) + "\n", encoding="utf-8")
+        Path(settings["json"]).write_text(json.dumps({"settings": masked(settings), **report}, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

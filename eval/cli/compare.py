@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...edges.arguments import alpha, points
 from ...errors import ConfigError
 from ..compare.comparison import Comparison, Question, compare_sides, compare_with_published
 from ..compare.output import print_comparison, write_outputs
@@ -86,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("baseline", nargs="?", metavar="BASELINE")
     parser.add_argument("current", nargs="?", metavar="CURRENT")
-    parser.add_argument("--margin", type=float, default=5, metavar="POINTS", help="acceptable drop, percentage points (default 5)")
-    parser.add_argument("--alpha", type=float, default=0.05, help="chance of either verdict being wrong (default 0.05)")
+    parser.add_argument("--margin", type=points, default=5, metavar="POINTS", help="acceptable drop, percentage points (default 5)")
+    parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of either verdict being wrong (default 0.05)")
     parser.add_argument("--fail-on-task", action="store_true", help="one task that got worse (after Holm's correction) is enough")
     parser.add_argument("--allow-incomplete", action="store_true", help="judge the episodes that there are")
     parser.add_argument("--allow-partial", action="store_true", help="judge a part of a suite by the suite's published score")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
 from rich.console import Console
 
+from ...edges.arguments import alpha, number, points
 from ...errors import ConfigError
 from ..compare.comparison import Comparison, Question
 from ..compare.output import print_comparison, write_outputs
@@ -89,8 +92,8 @@ def _split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             continue
         try:
             own[key] = _CONVERTERS[key](value)
-        except ValueError as error:
-            raise ConfigError(f"{argument!r}: {value!r} is not a value that {key} can have.") from error
+        except (ValueError, ArgumentTypeError) as error:
+            raise ConfigError(f"{argument!r}: {value!r} is not a value that {key} can have ({error}).") from error
     return own, rest
 
 
@@ -100,18 +103,12 @@ def _yes_or_no(text: str) -> bool:
     return text == "true"
 
 
-def _at_least_one(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "baseline": Path,
     "resume": Path,
-    "margin": float,
-    "alpha": float,
-    "looks": _at_least_one,
+    "margin": points,
+    "alpha": alpha,
+    "looks": number(Annotated[int, Meta(ge=1, le=1000)]),
     "fail_on_task": _yes_or_no,
     "allow_incomplete": _yes_or_no,
     "markdown": Path,

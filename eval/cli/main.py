@@ -71,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interrupts(last=argv is None):
             return _command(list(sys.argv[1:] if argv is None else argv))
     except VlagymError as error:
-        print(f"vla-eval: {error}", file=sys.stderr)
+        from ...edges.secrets import masked_text
+        from ...edges.text import printable
+
+        print(f"vla-eval: {printable(masked_text(str(error)))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vla-eval: interrupted", file=sys.stderr)
@@ -149,14 +152,15 @@ def _report(console: Console, outcome: Outcome) -> int:
     if len(outcome.chains):
         console.print(as_rich(chain_sheet(outcome.chains)))
     for notice in outcome.notices:
-        console.print(f"[yellow]Note:[/] {notice}", highlight=False)
+        console.print(f"Note: {notice}", style="yellow", highlight=False, markup=False)
     videos = outcome.folder / "videos"
     if videos.is_dir() and any(videos.iterdir()):
-        console.print(f"videos:  {videos}", highlight=False, soft_wrap=True)
-    console.print(f"results: {outcome.folder}", highlight=False, soft_wrap=True)
+        console.print(f"videos:  {videos}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"results: {outcome.folder}", highlight=False, markup=False, soft_wrap=True)
     if not outcome.complete:
         what = "interrupted" if outcome.interrupted else "incomplete: not all episodes were run"
-        console.print(f"{what}; to finish it: vla-eval resume={outcome.folder}", style="bold", highlight=False, soft_wrap=True)
+        text = f"{what}; to finish it: vla-eval resume={outcome.folder}"
+        console.print(text, style="bold", highlight=False, markup=False, soft_wrap=True)
     return 130 if outcome.interrupted else 0 if outcome.complete else 1
 
 

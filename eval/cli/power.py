@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ...edges.arguments import alpha, percent
 from ..tables.statistics import paired_trials_needed, unpaired_episodes_needed
 
 
@@ -31,11 +32,14 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vla-eval power", description="How many episodes it takes to see a drop.")
-    parser.add_argument("--drop", type=float, required=True, metavar="POINTS", help="the drop in percentage points")
-    parser.add_argument("--rate", type=float, required=True, metavar="PERCENT", help="success rate of the baseline")
+    parser.add_argument("--drop", type=percent, required=True, metavar="POINTS", help="the drop in percentage points")
+    parser.add_argument("--rate", type=percent, required=True, metavar="PERCENT", help="success rate of the baseline")
     parser.add_argument(
-        "--differing", type=float, metavar="PERCENT", help="trials that two runs end differently (default: as if by chance alone)"
+        "--differing",
+        type=percent,
+        metavar="PERCENT",
+        help="trials that two runs end differently (default: as if by chance alone)",
     )
-    parser.add_argument("--alpha", type=float, default=0.05, help="chance of seeing a drop where there is none (default 0.05)")
-    parser.add_argument("--power", type=float, default=80, metavar="PERCENT", help="chance of seeing the drop (default 80)")
+    parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of seeing a drop where there is none (default 0.05)")
+    parser.add_argument("--power", type=percent, default=80, metavar="PERCENT", help="chance of seeing the drop (default 80)")
     return parser

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...edges.arguments import frames_per_second, processes
 from ...errors import ConfigError
 from ..record.console import make_console
 from ..report.render import Drawing, Drawn, render_episodes, select_episodes, write_grid
@@ -53,10 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--camera", action="append", metavar="NAME", help="camera to show; repeat it or use commas for several")
     parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of each camera's picture, e.g. 720x720 (default: the protocol's)")
-    parser.add_argument("--fps", type=float, metavar="N", help="frames per second (default: the run's)")
+    parser.add_argument("--fps", type=frames_per_second, metavar="N", help="frames per second (default: the run's)")
     parser.add_argument("--grid", action="store_true", help=f"also tile the videos, {GRID_TILES} at a time")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--rendered beside the run")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--workers", type=processes, metavar="N", help="processes (default: one per core)")
     return parser
 
 
@@ -67,7 +68,7 @@ def _cameras(given: Sequence[str] | None) -> tuple[str, ...] | None:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
     if match is None or not (0 < int(match[1]) <= 4096 and 0 < int(match[2]) <= 4096):
         raise ConfigError(f"--size is WIDTHxHEIGHT in pixels, e.g. 720x720, up to 4096; got {text!r}.")
     return int(match[2]), int(match[1])

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...edges.arguments import alpha, points
 from ..compare.comparison import Question
 from ..record.console import make_console
 from ..report import write_report
@@ -22,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     runs = [load_run(path) for path in arguments.runs]
     output = arguments.output or runs[0].path.resolve().with_name(f"{runs[0].name}--report")
     question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
-    outcome = write_report(runs, output, question, arguments.videos)
+    outcome = write_report(runs, output, question, arguments.videos, arguments.share)
     console = make_console()
     if outcome.missing_videos:
         console.print(f"{outcome.missing_videos} videos are missing; the report marks where.", style="yellow", highlight=False)
@@ -36,8 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs; the first is the baseline of the others"
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--report beside the first run")
-    parser.add_argument("--margin", type=float, default=5, metavar="POINTS", help="acceptable drop in comparisons (default 5)")
-    parser.add_argument("--alpha", type=float, default=0.05, help="chance of either verdict being wrong (default 0.05)")
+    parser.add_argument("--margin", type=points, default=5, metavar="POINTS", help="acceptable drop in comparisons (default 5)")
+    parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of either verdict being wrong (default 0.05)")
+    parser.add_argument("--share", action="store_true", help="for others: without paths, host data, and the command that was run")
     parser.add_argument(
         "--videos",
         choices=("link", "copy", "none"),

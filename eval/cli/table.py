@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...edges.arguments import percent
 from ...errors import ConfigError, DependencyError
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
@@ -31,8 +32,6 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     runs = [load_run(path) for path in arguments.runs]
     confidence = arguments.confidence / 100
-    if not 0 < confidence < 1:
-        raise ConfigError(f"--confidence is a percentage between 0 and 100; got {arguments.confidence:g}.")
     if arguments.episodes:
         table, sheet = _together(runs, Run.episodes), None
     elif arguments.groups:
@@ -64,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--format", choices=FORMATS, help="default: the ending of --output, else text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of the terminal")
-    parser.add_argument("--confidence", type=float, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")
+    parser.add_argument("--confidence", type=percent, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")
     parser.add_argument("--interval", choices=("wilson", "exact"), default="wilson", help="score interval, or Clopper-Pearson")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--chains", action="store_true", help="subtasks done in a row instead of success rates (CALVIN)")
@@ -142,11 +141,10 @@ def _write_parquet(table: pd.DataFrame, output: Path | None) -> None:
 
 def _say_what_to_know(runs: Sequence[Run], notices: Sequence[str]) -> None:
     """Notices and incompleteness go to stderr, so that the table can be piped."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console = make_console(stderr=True)
     for notice in notices:
-        console.print(f"Note: {notice}")
+        console.print(f"Note: {notice}", highlight=False, soft_wrap=True, markup=False)
     for run in runs:
         if not run.complete:
-            console.print(f"{run.path} is incomplete: {len(run.missing)} episodes not run, {len(run.errors)} errors.")
+            text = f"{run.path} is incomplete: {len(run.missing)} episodes not run, {len(run.errors)} errors."
+            console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -7,15 +7,18 @@ nor which initial state an episode started from, so such a side is compared as a
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from ...conf import suite_names
+from ...edges.files import FileKind
+from ...edges.text import printable
 from ...episode import EpisodeResult, Variant
 from ...errors import ConfigError
 from ..record.departures import Departures
@@ -116,23 +119,16 @@ def load_side(source: str, reference: Run | None) -> Side:
     path = Path(source)
     if not path.is_file():
         return side_of_run(load_run(path))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not a result file: {error}.") from error
+    content = RESULT_FILE.json(path)
     if reference is None:
         raise ConfigError(f"{path}: one side of a comparison has to be a run of vla-eval, by whose suites the other is read.")
-    try:
-        if isinstance(content, dict) and isinstance(content.get("per_task"), list):
-            episodes, kind = _read_lerobot(content), "LeRobot"
-        elif isinstance(content, dict) and isinstance(content.get("tasks"), list):
-            episodes, kind = _read_vla_evaluation_harness(content), "vla-evaluation-harness"
-        else:
-            raise ConfigError(
-                f"{path} is not a result file: neither LeRobot's eval_info.json (per_task) nor vla-evaluation-harness's (tasks)."
-            )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is not a complete result file: {type(error).__name__}: {error}.") from error
+    if isinstance(content, dict) and "per_task" in content:
+        episodes, kind = _read_lerobot(RESULT_FILE.converted(path, content, _LeRobot)), "LeRobot"
+    elif isinstance(content, dict) and "tasks" in content:
+        harness = RESULT_FILE.converted(path, content, _Harness)
+        episodes, kind = _read_vla_evaluation_harness(path, harness), "vla-evaluation-harness"
+    else:
+        raise RESULT_FILE.fault(path, "neither LeRobot's (per_task) nor vla-evaluation-harness's (tasks)")
     return _as_side(f"{path.name} ({kind})", episodes, reference)
 
 
@@ -147,34 +143,83 @@ class _ForeignEpisode:
     links_done: int | None = None
 
 
-def _read_lerobot(content: dict[str, Any]) -> list[_ForeignEpisode]:
+RESULT_FILE = FileKind(
+    "a complete result file", ConfigError, "Give LeRobot's eval_info.json or a result file of vla-evaluation-harness, whole."
+)
+_Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+_Number = Annotated[int, Meta(ge=0, lt=2**31)]
+_Outcome = bool | Literal[0, 1]  # LeRobot writes true and false, some of its versions 1 and 0
+
+
+class _LeRobotMetrics(Struct):
+    successes: list[_Outcome]
+
+
+class _LeRobotTask(Struct):
+    task_group: _Text
+    task_id: _Number
+    metrics: _LeRobotMetrics
+
+
+class _LeRobot(Struct):
+    per_task: list[_LeRobotTask]
+
+
+class _HarnessMetrics(Struct):
+    success: _Outcome | None = None
+    completed_subtasks: _Number | None = None
+
+
+class _HarnessEpisode(Struct):
+    episode_id: _Number | str | None = None
+    metrics: _HarnessMetrics | None = None
+    success: _Outcome | None = None  # files of before 2026 keep it here
+    completed_subtasks: _Number | None = None
+    failure_reason: str | None = None
+
+
+class _HarnessTask(Struct):
+    task: _Text
+    episodes: list[_HarnessEpisode]
+
+
+class _HarnessConfig(Struct):
+    params: dict[str, Any] | None = None
+    subname: str | None = None
+
+
+class _Harness(Struct):
+    tasks: list[_HarnessTask]
+    benchmark: str | None = None
+    config: _HarnessConfig | None = None
+
+
+def _read_lerobot(content: _LeRobot) -> list[_ForeignEpisode]:
     return [
-        _ForeignEpisode(str(task["task_group"]), int(task["task_id"]), trial, _as_bool(success))
-        for task in content["per_task"]
-        for trial, success in enumerate(task["metrics"]["successes"])
+        _ForeignEpisode(printable(task.task_group), task.task_id, trial, bool(success))
+        for task in content.per_task
+        for trial, success in enumerate(task.metrics.successes)
     ]
 
 
-def _read_vla_evaluation_harness(content: dict[str, Any]) -> list[_ForeignEpisode]:
-    config = content.get("config") or {}
-    suite = (config.get("params") or {}).get("suite") or config.get("subname") or content["benchmark"]
+def _read_vla_evaluation_harness(path: Path, content: _Harness) -> list[_ForeignEpisode]:
+    config = content.config or _HarnessConfig()
+    suite = (config.params or {}).get("suite") or config.subname or content.benchmark
+    if not isinstance(suite, str):
+        raise RESULT_FILE.fault(path, "benchmark: it does not say which")
     episodes = []
-    for task in content["tasks"]:
-        for index, episode in enumerate(task["episodes"]):
-            metrics = episode.get("metrics", episode)
-            # Files of before 2026 keep the success beside the id, and the id is a string that ends in the episode's number.
-            number = re.search(r"\d+$", str(episode.get("episode_id", index)))
+    for task in content.tasks:
+        for index, episode in enumerate(task.episodes):
+            # Of old files the id is a string that ends in the episode's number.
+            number = re.search(r"[0-9]{1,9}$", str(index if episode.episode_id is None else episode.episode_id))
             trial = int(number.group()) if number else index
-            success = None if episode.get("failure_reason") else _as_bool(metrics["success"])
-            links = metrics.get("completed_subtasks")
-            episodes.append(_ForeignEpisode(str(suite), str(task["task"]), trial, success, None if links is None else int(links)))
+            metrics = episode.metrics or episode
+            if metrics.success is None and not episode.failure_reason:
+                raise RESULT_FILE.fault(path, f"tasks: episode {index} of {task.task!r} has no success")
+            success = None if episode.failure_reason else bool(metrics.success)
+            named = printable(task.task)
+            episodes.append(_ForeignEpisode(printable(suite), named, trial, success, metrics.completed_subtasks))
     return episodes
-
-
-def _as_bool(value: Any) -> bool:
-    if value not in (0, 1):
-        raise ValueError(f"a success is true or false, not {value!r}")
-    return bool(value)
 
 
 def _as_side(label: str, episodes: list[_ForeignEpisode], reference: Run) -> Side:
@@ -193,7 +238,8 @@ def _as_side(label: str, episodes: list[_ForeignEpisode], reference: Run) -> Sid
         known = legs[suite]["tasks"] if suite in legs else []
         task, trial = _our_task(episode, known)
         chain = known[0]["chain"] if known else 1
-        value = episode.links_done / chain if chain > 1 and episode.links_done is not None else float(episode.success)
+        done = None if episode.links_done is None else min(episode.links_done, chain)
+        value = done / chain if chain > 1 and done is not None else float(episode.success)
         suites[suite][task][trial, 0] = value
     notices.append(f"{label} does not say what protocol it measured.")
     outcomes = {suite: SuiteOutcomes({t: dict(o) for t, o in tasks.items()}) for suite, tasks in suites.items()}
@@ -205,7 +251,7 @@ def _our_task(episode: _ForeignEpisode, known: list[dict[str, Any]]) -> tuple[st
     if isinstance(episode.task, int):
         return (known[episode.task]["name"] if episode.task < len(known) else str(episode.task)), episode.trial
     if len(known) == 1:  # what others call tasks are then trials, e.g. seq_0012 for CALVIN's 12th chain
-        number = re.search(r"\d+$", episode.task)
+        number = re.search(r"[0-9]{1,9}$", episode.task)
         return known[0]["name"], int(number.group()) if number else episode.trial
     wanted = _plain(episode.task)
     matches = [task["name"] for task in known if wanted in (_plain(task["name"]), _plain(task["instruction"]))]

@@ -11,10 +11,28 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from ..._registry import did_you_mean, unknown_name
 from ...conf import CONF_DIR, group_names, suite_members
+from ...edges.files import MAX_DEPTH
+from ...edges.secrets import masked
+from ...edges.settings import (
+    Count,
+    FileName,
+    FramesPerSecond,
+    Index,
+    Name,
+    Processes,
+    Seconds,
+    Seed,
+    Setting,
+    Text,
+    check_settings,
+    shown,
+)
 from ...envs.assets.settings import Source
 from ...envs.registry import BENCHMARKS, make_suite
 from ...errors import ConfigError
@@ -22,8 +40,18 @@ from ...policies.registry import POLICIES
 from .overrides import as_typed
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
+_NAME = Setting("name", FileName, None)
 # What may differ between two sessions of one run: none of it can change a result.
-EXECUTION_SETTINGS = ("workers", "egl_devices", "worker_timeout_s", "policy_timeout_s", "attempts", "assets", "trackers")
+EXECUTION_SETTINGS = (
+    "workers",
+    "egl_devices",
+    "worker_timeout_s",
+    "policy_timeout_s",
+    "attempts",
+    "assets",
+    "trackers",
+    "allow_code",
+)
 # Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
 OTHER_NAMES = {"num_chains": "episodes_per_task"}
 
@@ -45,9 +73,9 @@ class Leg:
 class AssetSettings:
     """Where benchmark data comes from; None leaves the matching environment variable as it is."""
 
-    dir: str | None = None
+    dir: Text | None = None
     source: Source | None = None
-    mirror: str | None = None
+    mirror: Text | None = None
     stand_ins: Literal["allow", "deny"] | None = None
 
     def export(self) -> None:
@@ -61,49 +89,38 @@ class AssetSettings:
 class RunConfig:
     """Everything a run was asked to do; the fields are described in conf/config.yaml."""
 
-    legs: tuple[Leg, ...]
-    tasks: tuple[str | int, ...] | None
-    episodes_per_task: int | None
-    trials: tuple[int, ...] | None
-    seeds: tuple[int, ...]
-    workers: int | None
-    egl_devices: tuple[int, ...] | None
-    worker_timeout_s: float
-    attempts: int
+    legs: Annotated[tuple[Leg, ...], Meta(min_length=1)]
+    tasks: Annotated[tuple[Index | Name, ...], Meta(min_length=1)] | None
+    episodes_per_task: Count | None
+    trials: Annotated[tuple[Index, ...], Meta(min_length=1)] | None
+    seeds: Annotated[tuple[Seed, ...], Meta(min_length=1)]
+    workers: Processes | None
+    egl_devices: Annotated[tuple[Annotated[int, Meta(ge=0, le=1024)], ...], Meta(min_length=1)] | None
+    worker_timeout_s: Seconds
+    attempts: Annotated[int, Meta(ge=1, le=1000)]
     video: VideoChoice
-    video_cameras: tuple[str, ...] | None
-    video_fps: float | None
-    run_dir: str | None
+    video_cameras: tuple[Name, ...] | None
+    video_fps: FramesPerSecond | None
+    run_dir: Annotated[str, Meta(min_length=1, max_length=4000)] | None
     assets: AssetSettings
-    trackers: tuple[str, ...] = ()
-    policy_timeout_s: float = 900.0
+    trackers: tuple[Name, ...] = ()
+    policy_timeout_s: Seconds = 900.0
+    allow_code: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
-        checks = {
-            "episodes_per_task": (self.episodes_per_task is None or self.episodes_per_task >= 1, "a number from 1, or null"),
-            "trials": (
-                self.trials is None or (self.episodes_per_task is None and len(set(self.trials)) == len(self.trials) > 0),
-                "a list of different trials, e.g. [0,7], without episodes_per_task, or null",
-            ),
-            "seeds": (len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "a list of different seeds, e.g. [0,1,2]"),
-            "workers": (self.workers is None or self.workers >= 1, "a number from 1, or null"),
-            "worker_timeout_s": (self.worker_timeout_s > 0, "seconds above 0"),
-            "policy_timeout_s": (self.policy_timeout_s > 0, "seconds above 0"),
-            "attempts": (self.attempts >= 1, "a number from 1"),
-            "video": (self.video in get_args(VideoChoice), f"one of {', '.join(get_args(VideoChoice))}"),
-            "video_cameras": (self.video == "none" or self.video_cameras != (), "at least one camera, or null"),
-            "video_fps": (self.video_fps is None or self.video_fps > 0, "frames per second above 0, or null"),
-            "trackers": (len(set(self.trackers)) == len(self.trackers), "a list of different names, e.g. [wandb]"),
-            "assets.source": (self.assets.source in (None, *get_args(Source)), f"one of {', '.join(get_args(Source))}, or null"),
-            "assets.stand_ins": (self.assets.stand_ins in (None, "allow", "deny"), "allow, deny or null"),
-        }
-        for name, (fine, expected) in checks.items():
-            if not fine:
-                raise ConfigError(f"{name} must be {expected}; got {_lookup(self, name)!r}.")
+        for name in ("tasks", "trials", "seeds", "egl_devices", "video_cameras", "trackers"):
+            values = getattr(self, name)
+            if values is not None and len(set(values)) != len(values):
+                raise ConfigError(f"{name} must be a list of different ones; got {shown(list(values))}.")
+        if self.trials is not None and self.episodes_per_task is not None:
+            raise ConfigError("trials must be given without episodes_per_task: one lists trials, the other counts them.")
+        if self.video != "none" and self.video_cameras == ():
+            raise ConfigError("video_cameras must be at least one camera, or null; got []. For no videos: video=none.")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values as they may be written: secrets are masked."""
+        plain: dict[str, Any] = masked(asdict(self))
+        return plain
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -118,15 +135,15 @@ class RunConfig:
             raise ConfigError(
                 f"not the settings of a run: missing {sorted(needed - set(values))}, unknown {sorted(set(values) - known)}."
             )
-        converted = {}
-        for name, convert in _CONVERTERS.items():
-            if name not in values:
-                continue
-            try:
-                converted[name] = convert(values[name])
-            except (TypeError, ValueError, KeyError) as error:
-                raise ConfigError(f"{name}: {values[name]!r} is not a value it can have ({error}).") from error
-        return cls(**converted)
+        legs = [_leg(leg) for leg in _sequence("legs", values["legs"])]
+        lists = {name: _sequence(name, values[name]) for name in _LISTS if values.get(name) is not None}
+        plain = {**values, **lists, "legs": legs}
+        if not isinstance(values["assets"], Mapping):
+            raise ConfigError(f"assets must be a mapping of dir, mirror and stand_ins; got {shown(values['assets'])}.")
+        check_settings("assets.", AssetSettings, values["assets"])
+        check_settings("", cls, plain)
+        floats = {name: float(plain[name]) for name in _FLOATS if plain.get(name) is not None}
+        return cls(**{**plain, **floats, "legs": tuple(legs), "assets": AssetSettings(**values["assets"])})
 
     def with_execution_of(self, other: RunConfig, names: Sequence[str]) -> RunConfig:
         """This configuration with the named execution settings taken from another one."""
@@ -189,13 +206,16 @@ def compose_settings(overrides: Sequence[str], config_name: str = "config") -> d
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    for override in overrides:
+        if len(override) > _LONGEST_OVERRIDE or sum(map(override.count, "[{(")) > MAX_DEPTH:
+            raise ConfigError(f"the setting {override[:60]}... is too long or nested too deeply to be one.")
     for recipe in (override.removeprefix("recipe=") for override in overrides if override.startswith("recipe=")):
         if recipe not in group_names("recipe"):  # to Hydra it is optional, so that a name without a file would be passed over
             raise unknown_name("recipe", recipe, group_names("recipe"))
     _offer_plugins(overrides)
     try:
         return _compose(overrides, config_name)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, *_BY_ODD_VALUES) as error:
         raise _explain(overrides, error, config_name) from error
 
 
@@ -208,6 +228,11 @@ def _compose(overrides: Sequence[str], config_name: str, complete: bool = True) 
         settings = OmegaConf.to_container(composed, resolve=True, throw_on_missing=complete)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
+
+
+# What Hydra raises beside its own errors where a value is of a kind that it did not expect.
+_BY_ODD_VALUES = (ValueError, TypeError, AttributeError, LookupError, AssertionError, RecursionError)
+_LONGEST_OVERRIDE = 100_000
 
 
 def _offer_plugins(overrides: Sequence[str]) -> None:
@@ -273,39 +298,29 @@ def _flat_keys(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-def _lookup(config: RunConfig, dotted: str) -> Any:
-    value: Any = config
-    for part in dotted.split("."):
-        value = getattr(value, part)
-    return value
+_FLOATS = ("worker_timeout_s", "policy_timeout_s", "video_fps")
+_LISTS = ("tasks", "trials", "seeds", "egl_devices", "video_cameras", "trackers", "allow_code")
 
 
-def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else convert(value)
+def _sequence(name: str, value: Any) -> tuple[Any, ...]:
+    """A list that a setting takes; one value stands for a list of it."""
+    if isinstance(value, Mapping):
+        raise ConfigError(f"{name} must be a list; got {shown(value)}.")
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _tuple_of(convert: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    return lambda value: tuple(convert(v) for v in (value if isinstance(value, list | tuple) else [value]))
-
-
-_CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    "legs": _tuple_of(lambda leg: Leg(dict(leg["suite"]), dict(leg["policy"]))),
-    "tasks": _optional(_tuple_of(lambda task: task if isinstance(task, int) else str(task))),
-    "episodes_per_task": _optional(int),
-    "trials": _optional(_tuple_of(int)),
-    "seeds": _tuple_of(int),
-    "workers": _optional(int),
-    "egl_devices": _optional(_tuple_of(int)),
-    "worker_timeout_s": float,
-    "policy_timeout_s": float,
-    "attempts": int,
-    "video": str,
-    "video_cameras": _optional(_tuple_of(str)),
-    "video_fps": _optional(float),
-    "run_dir": _optional(str),
-    "assets": lambda assets: AssetSettings(**assets),
-    "trackers": _tuple_of(str),
-}
+def _leg(leg: Any) -> Leg:
+    """A leg from plain values; what else its suite and policy take is checked where they are built."""
+    if isinstance(leg, Leg):
+        return leg
+    if not isinstance(leg, Mapping) or set(leg) != {"suite", "policy"}:
+        raise ConfigError(f"legs must hold a suite and a policy each; got {shown(leg)}.")
+    for part in ("suite", "policy"):
+        name = leg[part].get("name") if isinstance(leg[part], Mapping) else None
+        problem = _NAME.problem(name)
+        if problem:
+            raise ConfigError(f"{part}.name {problem}; got {shown(name)}.")
+    return Leg(dict(leg["suite"]), dict(leg["policy"]))
 
 
 def default_run_dir(config: RunConfig, started_at: str) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...edges.secrets import masked, masked_arguments
 from ...envs.identity import tree_sha256
 from ...envs.spec import Task
 from ...envs.suite import Suite, protocol_sha256
@@ -54,7 +55,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "packages": {name: found for name in _PACKAGES if (found := _package_version(name))},
-        "command": sys.argv,
+        "command": masked_arguments(sys.argv),
     }
 
 
@@ -75,12 +76,12 @@ def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str,
         "suite": suite.name,
         "tasks": [_task_header(task, list(planned[task.name])) for task in suite.tasks() if task.name in planned],
         **_variants_header(suite, planned),
-        "protocol": protocol,
+        "protocol": masked(protocol),
         "protocol_sha256": protocol_sha256(protocol),
         "suite_provenance": suite.provenance(),
         "departures": departs,
         "notices": [*suite.notices(), *([notice] if notice else [])],
-        "policy": leg.policy,
+        "policy": masked(leg.policy),
         "policy_provenance": None,
     }
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from ...edges.secrets import masked_text, without_home
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, DependencyError, RunError, VlagymError
 from ..compare.comparison import Comparison, Question, compare_sides
 from ..compare.output import comparison_sheet
 from ..compare.sources import Side, side_of_run
 from ..tables.runs import Run
-from ..tables.success import chain_sheet, links_done, success_sheet
+from ..tables.success import Sheet, chain_sheet, links_done, success_sheet
 from . import charts
 
 VideoChoice = Literal["link", "copy", "none"]
@@ -42,7 +44,9 @@ class ReportOutcome:
     missing_videos: int
 
 
-def write_report(runs: Sequence[Run], output: Path, question: Question, videos: VideoChoice = "link") -> ReportOutcome:
+def write_report(
+    runs: Sequence[Run], output: Path, question: Question, videos: VideoChoice = "link", share: bool = False
+) -> ReportOutcome:
     """Write the report of one or several runs; the first is what the others are compared with.
 
     Args:
@@ -50,6 +54,7 @@ def write_report(runs: Sequence[Run], output: Path, question: Question, videos: 
         output: Folder; an earlier report in it is replaced.
         question: Margin and error probability of the comparisons.
         videos: Whether the videos are linked (copied where that cannot be), copied or left out.
+        share: Leave out paths, the machine and the command, so that the folder can be given to others.
 
     Raises:
         ConfigError: The folder holds something else, or is inside a run.
@@ -58,13 +63,13 @@ def write_report(runs: Sequence[Run], output: Path, question: Question, videos: 
     environment, plotly_js = _requirements()
     _check_output(output, runs)
     named = _named(runs)
-    page = _page(named, question)
+    page = _shareable(_page(named, question)) if share else _private(_page(named, question))
     staging = output.with_name(f".{output.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
-        missing = _place_videos(named, staging / "videos", videos)
-        data = _data(named, staging / "videos")
+        placed = _place_videos(named, staging / "videos", videos)
+        data = _without_paths(_data(named, placed)) if share else _private(_data(named, placed))
         (staging / "data.js").write_text(
             f"window.VLA_REPORT = {_script_json({**data, 'figures': page.pop('figures')})};\n", "utf-8"
         )
@@ -72,7 +77,7 @@ def write_report(runs: Sequence[Run], output: Path, question: Question, videos: 
         (staging / "plotly.min.js").write_bytes(plotly_js)
         for name in _SCRIPTS:
             (staging / name).write_bytes((files(__package__) / "templates" / name).read_bytes())
-        (staging / _MARKER).write_text(json.dumps([str(run.path) for run in runs]) + "\n", "utf-8")
+        (staging / _MARKER).write_text(json.dumps([run.name if share else str(run.path) for run in runs]) + "\n", "utf-8")
         if output.exists():
             shutil.rmtree(output)
         staging.replace(output)
@@ -80,7 +85,7 @@ def write_report(runs: Sequence[Run], output: Path, question: Question, videos: 
         raise RunError(f"the report {output} could not be written: {error}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return ReportOutcome(output / "index.html", missing)
+    return ReportOutcome(output / "index.html", sum(video is None for video in placed.values()))
 
 
 def _requirements() -> tuple[Any, bytes]:
@@ -169,6 +174,40 @@ def _shown(comparison: Comparison | str) -> dict[str, Any]:
     }
 
 
+_PATH = re.compile(r"(?<![\w:/.<>])~?(?:/[^\s/:'\",;()\[\]{}<>]+)+/?(?=[\s:'\",;()\[\]{}.]|$)")
+_OF_THE_MACHINE = ("Machine", "Command")
+
+
+def _private(value: Any) -> Any:
+    """A page's content with secrets masked and the home folder as ``~``."""
+    return _on_texts(value, lambda text: without_home(masked_text(text)))
+
+
+def _without_paths(value: Any) -> Any:
+    """A page's content with every absolute path cut to its last part."""
+    return _on_texts(_private(value), lambda text: _PATH.sub(lambda match: match[0].rstrip("/").rpartition("/")[2], text))
+
+
+def _shareable(page: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows, for others: no paths, no machine, no command."""
+    for run in page["runs"]:
+        run["path"] = run["name"]
+        run["facts"] = {name: value for name, value in run["facts"].items() if name not in _OF_THE_MACHINE}
+    shared: dict[str, Any] = _without_paths(page)
+    return shared
+
+
+def _on_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The value with all texts in it changed; what is neither text nor a container stays."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Sheet):
+        return value._replace(rows=_on_texts(value.rows, change))
+    if isinstance(value, dict):
+        return {key: _on_texts(inner, change) for key, inner in value.items()}
+    return type(value)(_on_texts(inner, change) for inner in value) if type(value) in (list, tuple) else value
+
+
 def _facts(name: str, run: Run) -> dict[str, Any]:
     """What a run ran on."""
     header = run.header
@@ -221,38 +260,49 @@ def _video_file(run: Run, result: EpisodeResult) -> Path | None:
     return file if file.is_relative_to(run.path.resolve()) else None
 
 
-def _place_videos(runs: Mapping[str, Run], folder: Path, choice: VideoChoice) -> int:
-    """Link or copy the videos to FOLDER/NUMBER OF THE RUN/; returns how many are missing."""
-    missing = 0
-    for number, run in enumerate(runs.values()):
+_Placed = dict[tuple[str, EpisodeSpec], str | None]
+
+
+def _place_videos(runs: Mapping[str, Run], folder: Path, choice: VideoChoice) -> _Placed:
+    """Link or copy the videos to FOLDER/NUMBER OF THE RUN/.
+
+    Returns:
+        (run, episode) -> name of the video there; None where a run says that it has one which is not there.
+    """
+    placed: _Placed = {}
+    for number, (name, run) in enumerate(runs.items()):
         target = folder / str(number)
         for result in run.results:
             source = _video_file(run, result)
             if source is None or choice == "none":
                 continue
-            if not source.is_file():
-                missing += 1
-                continue
-            target.mkdir(parents=True, exist_ok=True)
-            _place(source, target / source.name, choice)
-    return missing
+            placed[name, result.spec] = None
+            if source.is_file():
+                target.mkdir(parents=True, exist_ok=True)
+                # Two videos of one name in two folders of a run are two files.
+                free = source.name if not (target / source.name).exists() else f"{len(placed)}--{source.name}"
+                _place(source, target / free, choice)
+                placed[name, result.spec] = free
+    return placed
 
 
 def _place(source: Path, target: Path, choice: VideoChoice) -> None:
+    """Link or copy to where nothing is yet: what is there may be a hard link to a video of a run."""
     if choice == "link":
         try:
             os.link(source, target)
+            return
         except OSError:  # another file system, or one without hard links: a copy does as well
-            shutil.copyfile(source, target)
-    else:
-        shutil.copyfile(source, target)
+            pass
+    with source.open("rb") as video, target.open("xb") as copy:
+        shutil.copyfileobj(video, copy)
 
 
 # Codes of outcomes in the page's data.
 _FAILURE, _SUCCESS, _ERROR, _NOT_RUN, _NOT_PLANNED = range(5)
 
 
-def _data(runs: Mapping[str, Run], videos: Path) -> dict[str, Any]:
+def _data(runs: Mapping[str, Run], placed: _Placed) -> dict[str, Any]:
     """Every planned episode of any run, column by column, names as indices into lists."""
     specs = list(dict.fromkeys(spec for run in runs.values() for spec in run.plan))
     suites, tasks, instructions = _Index(), _Index(), _Index()
@@ -267,7 +317,7 @@ def _data(runs: Mapping[str, Run], videos: Path) -> dict[str, Any]:
         "suites": suites.names,
         "tasks": tasks.names,
         "instructions": instructions.names,
-        "columns": [_columns(run, specs, videos / str(number)) for number, run in enumerate(runs.values())],
+        "columns": [_columns(name, run, specs, placed) for name, run in runs.items()],
     }
 
 
@@ -283,10 +333,9 @@ class _Index(dict[str, int]):
         return list(self)
 
 
-def _columns(run: Run, specs: Sequence[EpisodeSpec], videos: Path) -> dict[str, Any]:
+def _columns(name: str, run: Run, specs: Sequence[EpisodeSpec], placed: _Placed) -> dict[str, Any]:
     """One run's side of every episode; of what only some have (videos, errors), by number."""
     planned = set(run.plan)
-    there = {file.name for file in videos.iterdir()} if videos.is_dir() else set()
     outcome, steps, links = [], [], []
     found: dict[str, dict[int, str]] = {"video": {}, "missing": {}, "error": {}}
     for number, spec in enumerate(specs):
@@ -298,9 +347,10 @@ def _columns(run: Run, specs: Sequence[EpisodeSpec], videos: Path) -> dict[str, 
             continue
         if result.error:
             found["error"][number] = result.error[-2000:]
-        if name := result.execution.get("video"):
-            file = Path(name).name
-            found["video" if file in there else "missing"][number] = file
+        if video := placed.get((name, spec)):
+            found["video"][number] = video
+        elif said := result.execution.get("video"):
+            found["missing"][number] = Path(said).name
     return {"outcome": outcome, "steps": steps, "links": links if any(links) else None, **found}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def steps_chart(runs: Mapping[str, Run]) -> Figure:
             label = suite if len(runs) == 1 else name if len(ran) == 1 else f"{name}: {suite}"
             colour = _colour(number if len(runs) > 1 else line)
             dash = ("solid", "dash", "dot", "dashdot")[line % 4 if len(runs) > 1 else 0]
-            traces.append({"type": "scatter", "mode": "lines", "name": label, "x": x, "y": y, "line": _line(colour, dash)})
+            traces.append({"type": "scatter", "mode": "lines", "name": _inert(label), "x": x, "y": y, "line": _line(colour, dash)})
     layout = _layout(420, len(traces) > 1)
     layout |= {"xaxis": {"title": {"text": "steps"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": "solved (%)"}}}
     layout["yaxis"] |= {"range": [0, 102], "automargin": True}
@@ -105,8 +106,8 @@ def time_chart(runs: Mapping[str, Run]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": stage,
-            "y": list(means),
+            "name": _inert(stage),
+            "y": [_inert(label) for label in means],
             "x": [round(spent.get(stage, 0.0), 4) for spent in means.values()],
             "marker": {"color": _colour(number)},
         }
@@ -130,15 +131,20 @@ def mean_seconds(run: Run) -> dict[str, dict[str, float]]:
     return {suite: {stage: total / episodes[suite] for stage, total in stages.items()} for suite, stages in sums.items()}
 
 
+def _inert(name: str) -> str:
+    """The name as plotly.js shows it: it takes ``<a href=...>`` and the like in any text for markup."""
+    return html.escape(name, quote=False)
+
+
 def _points(name: str, number: int, labels: Sequence[str], value: Any, low: Any, high: Any) -> Figure:
     """Marks with intervals, in per cent."""
     x = [round(100 * v, 3) for v in value]
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": name,
+        "name": _inert(name),
         "x": x,
-        "y": list(labels),
+        "y": [_inert(label) for label in labels],
         "marker": {"color": _colour(number), "size": 10, "symbol": ("circle", "square", "diamond", "cross")[number % 4]},
         "error_x": {
             "type": "data",

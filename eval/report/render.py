@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -253,7 +254,7 @@ def _draw(job: _Job) -> Drawn:
 
 
 def _episode(run: Run, name: str) -> EpisodeSpec:
-    if name.isdigit():
+    if re.fullmatch("[0-9]{1,9}", name):
         if int(name) >= len(run.plan):
             raise ConfigError(f"there is no episode {name}: {run.path} has episodes 0..{len(run.plan) - 1}.")
         return run.plan[int(name)]

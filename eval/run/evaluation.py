@@ -7,12 +7,13 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...edges.secrets import holds_mask, masked
 from ...envs.registry import make_suite
 from ...envs.suite import Suite
 from ...episode import EpisodeResult, EpisodeSpec
@@ -21,13 +22,14 @@ from ...policies.base import Policy
 from ...policies.registry import check_policy_settings, make_policy
 from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
 from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
+from ..plan.trust import check_trusted
 from ..record.events import Subscriber
 from ..record.provenance import differences, environment, leg_header
 from ..record.store import Store
 from ..record.trackers import TrackedRun, Tracking, load_trackers
 from ..tables.folder import FolderTakenError, RunFolder
 from ..tables.log import EpisodeLog
-from ..tables.runs import merged_notices
+from ..tables.runs import check_belong_together, merged_notices
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
 from ..tables.variants import category_sheet, category_table, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
@@ -115,6 +117,10 @@ def resume(
     folder = RunFolder(path)
     with folder.open_log() as log, _no_exit():
         config = folder.config()
+        check_trusted(config, execution.allow_code if execution is not None and "allow_code" in names else ())
+        check_belong_together(folder, config, folder.header())
+        if holds_mask(config.assets.mirror):  # an address with a password was not written down; the environment may have it
+            config = replace(config, assets=replace(config.assets, mirror=None))
         if execution is not None:
             config = config.with_execution_of(execution, names)
         return _Evaluation(config, folder, make_queue, stopped).resume(log, subscribers)
@@ -299,7 +305,7 @@ class _Evaluation:
     def _note_policy(self, number: int, policy: Policy) -> None:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
-        provenance = policy.provenance()
+        provenance = masked(policy.provenance())
         if leg["policy_provenance"] not in (None, provenance):
             assert self.folder is not None
             raise RunError(

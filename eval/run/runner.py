@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ...edges.secrets import masked_text, without_home
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import PolicyError, RunError
 from ...policies.base import Policy, PolicyObservation, SeatLostError
@@ -195,7 +196,8 @@ class Runner:
 
     def _without_end(self, spec: EpisodeSpec, reason: str) -> EpisodeResult:
         """An error; of an episode that only lacks its video, what is known of it."""
+        shown = without_home(masked_text(reason))
         if (known := self._undrawn.get(spec)) is not None:
-            return replace(known, execution={**known.execution, "video": None, "video_error": reason})
+            return replace(known, execution={**known.execution, "video": None, "video_error": shown})
         instruction = next(task.instruction for task in self._settings.suite.tasks() if task.name == spec.task)
-        return EpisodeResult(spec, instruction, None, None, None, None, 0, None, None, None, error=reason)
+        return EpisodeResult(spec, instruction, None, None, None, None, 0, None, None, None, error=shown)

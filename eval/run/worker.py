@@ -7,6 +7,7 @@ import signal
 import socket
 import traceback
 
+from ...edges.secrets import masked_text
 from ...errors import VlagymError
 from .channel import Channel
 from .messages import Actions, Begin, Ended, Failed, Message, Observed, Ready, WorkerSettings
@@ -80,7 +81,7 @@ def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Me
 def _failure(error: Exception) -> Failed:
     understood = isinstance(error, VlagymError)
     message = str(error) if understood else "".join(traceback.format_exception(error)[-4:]).strip()
-    return Failed(type(error).__name__, message, understood)
+    return Failed(type(error).__name__, masked_text(message), understood)
 
 
 def _send(channel: Channel, message: Message) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import os
 import shutil
 import time
 import uuid
@@ -32,6 +33,7 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError, StorageError
 from ..plan.config import RunConfig
 from .log import EpisodeLog
+from .schema import CONFIG_FILE, EPISODES_FILE, checked_header
 
 _STAGING = ".vla-eval.*.part"
 _STALE_S = 60.0  # far longer than it takes to fill one
@@ -106,17 +108,14 @@ class RunFolder:
         Raises:
             RunError: The folder holds no run, or its configuration is damaged.
         """
-        from omegaconf import OmegaConf
-        from yaml import YAMLError
-
         self._check_is_run()
+        values = CONFIG_FILE.yaml(self.config_file)
         try:
-            values = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=False)
             if not isinstance(values, dict):
-                raise ConfigError("not a mapping")
+                raise ConfigError("a mapping of settings is expected")
             return RunConfig.from_json({str(key): value for key, value in values.items()})
-        except (ConfigError, YAMLError, OSError) as error:
-            raise RunError(f"{self.config_file} is damaged: {error}") from error
+        except ConfigError as error:
+            raise CONFIG_FILE.fault(self.config_file, str(error).rstrip(".")) from error
 
     def header(self) -> dict[str, Any]:
         """What the run ran on.
@@ -124,11 +123,7 @@ class RunFolder:
         Raises:
             RunError: run.json is missing or damaged.
         """
-        try:
-            header: dict[str, Any] = json.loads(self.header_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.header_file} is missing or damaged: {error}.") from error
-        return header
+        return checked_header(self.header_file)
 
     def results(self) -> list[EpisodeResult]:
         """One result per episode, in the order in which they came; a last line that a crash cut short is left out.
@@ -138,20 +133,20 @@ class RunFolder:
         Raises:
             RunError: A line in the middle is damaged, or the file cannot be read.
         """
-        try:
-            text = self.episodes_file.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        if not os.path.lexists(self.episodes_file):
             return []
-        except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"{self.episodes_file} cannot be read: {error}.") from error
-        complete = text.split("\n")[:-1]  # the text ends with a newline unless the last line was cut
+        data = EPISODES_FILE.read(self.episodes_file)
+        complete = data.split(b"\n")[:-1]  # the text ends with a newline unless the last line was cut
         results: dict[EpisodeSpec, EpisodeResult] = {}
         with _no_garbage_collection():
             for number, line in enumerate(complete, 1):
                 try:
-                    result = EpisodeResult.from_json(json.loads(line))
-                except (ValueError, TypeError, RunError) as error:
-                    raise RunError(f"{self.episodes_file}, line {number} is damaged: {error}.") from error
+                    result = EpisodeResult.from_line(line)
+                except ValueError as error:
+                    raise RunError(
+                        f"{self.episodes_file}, line {number} is damaged: {error}. Remove the line, then resume the run: its "
+                        "episode is run again."
+                    ) from error
                 if result.error is None or result.spec not in results or results[result.spec].error is not None:
                     results[result.spec] = result
         return list(results.values())

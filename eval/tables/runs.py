@@ -11,11 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...edges.settings import shown
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import RunError
 from ..plan.config import RunConfig
 from ..plan.plan import plan_sha256
 from .folder import RunFolder
+from .schema import MOST_EPISODES
 from .statistics import IntervalMethod
 from .success import chain_table, group_table, links_done, success_table
 from .variants import Variants, category_table, variants_of, weighted_totals_of
@@ -144,12 +146,10 @@ def load_run(path: str | Path) -> Run:
     """
     folder = RunFolder(Path(path))
     config, header = folder.config(), folder.header()
-    try:
-        plan = _plan(header, config)
-        if plan_sha256(plan) != header["plan_sha256"]:
-            raise RunError(f"{folder.path}: run.json and config.yaml do not belong together; take both from the same run.")
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder.header_file} is not the header of a run of this version of vlagym: no {error}.") from error
+    check_belong_together(folder, config, header)
+    plan = _plan(header, config)
+    if plan_sha256(plan) != header["plan_sha256"]:
+        raise _strangers(folder, "they give another plan than the recorded one")
     found = {result.spec: result for result in folder.results()}
     return Run(folder.path, config, header, plan, tuple(found[spec] for spec in plan if spec in found))
 
@@ -157,6 +157,26 @@ def load_run(path: str | Path) -> Run:
 def _trials_of(task: dict[str, Any], config: RunConfig) -> Sequence[int]:
     chosen: Sequence[int] | None = task.get("chosen")
     return config.trials or (range(task["trials"]) if chosen is None else chosen)
+
+
+def check_belong_together(folder: RunFolder, config: RunConfig, header: dict[str, Any]) -> None:
+    """Make sure that a run's settings and its header are of one run, and of a size that a run can have.
+
+    Raises:
+        RunError: They are not.
+    """
+    asked = [(leg.suite["name"], leg.policy["name"]) for leg in config.legs]
+    recorded = [(leg["suite"], leg["policy"]["name"]) for leg in header["legs"]]
+    if asked != recorded:
+        raise _strangers(folder, f"one has {shown(asked)}, the other {shown(recorded)}")
+    trials = sum(len(_trials_of(task, config)) for leg in header["legs"] for task in leg["tasks"])
+    episodes = len(config.seeds) * trials
+    if episodes != header["episodes"] or episodes > MOST_EPISODES:
+        raise _strangers(folder, f"{episodes} episodes are planned instead of {header['episodes']} (of at most {MOST_EPISODES})")
+
+
+def _strangers(folder: RunFolder, why: str) -> RunError:
+    return RunError(f"{folder.path}: run.json and config.yaml do not belong together ({why}); take both from the same run.")
 
 
 def _plan(header: dict[str, Any], config: RunConfig) -> tuple[EpisodeSpec, ...]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ...edges.files import FileKind
 from ...errors import PolicyError
 
+CHECKPOINT_JSON = FileKind("a JSON file of a checkpoint", PolicyError, "Fetch the checkpoint again.")
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+
+def read_json(file: Path, schema: type[Any] = dict) -> dict[str, Any]:
+    """The object in a JSON file, the keys that a schema names checked against it.
 
     Raises:
-        PolicyError: There is no such file, or it is not JSON with an object at the top.
+        PolicyError: There is no such file, or it is not what the schema says; names the key.
     """
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PolicyError(f"{file.name} is missing in {file.parent}; a complete checkpoint has it.") from error
-    except ValueError as error:
-        raise PolicyError(f"{file} is not valid JSON ({error}); fetch the checkpoint again.") from error
-    if not isinstance(value, dict):
-        raise PolicyError(f"{file} must hold a JSON object; got {type(value).__name__}.")
-    return value
+    if not file.exists():
+        raise PolicyError(f"{file.name} is missing in {file.parent}; a complete checkpoint has it.")
+    return CHECKPOINT_JSON.object(file, schema)

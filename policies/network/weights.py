@@ -11,9 +11,10 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 
 from ...errors import ConfigError, PolicyError
@@ -25,6 +26,10 @@ from .packing import pack, packed_names
 _MAPPED_BYTES = 16 * 1024**2
 _RANDOM_STD = 0.02
 _ZERO = ("bias", "beta", "mean")  # ends of the names of parameters that are added or subtracted
+
+
+class _Index(Struct):
+    weight_map: Annotated[dict[str, Annotated[str, Meta(min_length=1, max_length=250)]], Meta(min_length=1)]
 
 
 class WeightSource(Protocol):
@@ -92,7 +97,7 @@ class SafetensorsFolder:
     def _files(self) -> list[Path]:
         index, single = self._folder / "model.safetensors.index.json", self._folder / "model.safetensors"
         if index.is_file():
-            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+            shards = sorted(set(read_json(index, _Index)["weight_map"].values()))
             files = [self._folder / shard for shard in shards]
             for file in files:
                 if file.parent != self._folder or not file.is_file():

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from ..._registry import unknown_name
+from ...edges.settings import Count, check_settings
 from ...errors import ConfigError, PolicyError
 from ..network.json_files import read_json
 from ..network.layouts import other_layout
@@ -43,11 +46,11 @@ class TowerConfig:
         layer_scale: Whether the branches of a block are scaled.
     """
 
-    embed_dim: int
-    depth: int
-    heads: int
-    mlp_ratio: float = 4.0
-    registers: int | None = None
+    embed_dim: Count
+    depth: Count
+    heads: Count
+    mlp_ratio: Annotated[float, Meta(gt=0, le=100)] = 4.0
+    registers: Count | None = None
     layer_scale: bool = False
 
     @property
@@ -196,6 +199,8 @@ def _towers(config: Mapping[str, Any], replacements: Sequence[Mapping[str, Any]]
         return tuple(towers)
     if len(replacements) != len(towers):
         raise ConfigError(f"vision_towers must describe {len(towers)} towers, one entry each; got {len(replacements)}.")
+    for changes in replacements:
+        check_settings("policy.vision_towers.", TowerConfig, changes)
     try:
         return tuple(replace(tower, **dict(changes)) for tower, changes in zip(towers, replacements, strict=True))
     except TypeError as error:

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from typing_extensions import Unpack
 
+from ...edges.settings import Count, Name, Text, with_settings_of
 from ...envs.suite import Suite
 from ...errors import ConfigError
 from ..base import Chunk, PolicyObservation, episode_generator
@@ -23,8 +25,6 @@ from .statistics import OFT_EPSILON, Scale
 from .tokens import ActionTokenizer
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from .model import OpenVla
     from .oft import OpenVlaOft
 
@@ -129,14 +129,14 @@ class OpenVlaOftPolicy(NetworkPolicy):
 def _prepare_openvla(
     suite: Suite,
     *,
-    checkpoint: str | None = None,
-    base: str | None = None,
-    unnorm_key: str | None = None,
+    checkpoint: Text | None = None,
+    base: Text | None = None,
+    unnorm_key: Text | None = None,
     constrain_actions: bool = False,
     dtype: str | None = None,
-    device: str | None = None,
+    device: Name | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
-    max_batch: int | None = None,
+    max_batch: Count | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     **recipe: Unpack[Recipe],
 ) -> Prepared:
@@ -175,21 +175,21 @@ def make_openvla(suite: Suite, **settings: Any) -> OpenVlaPolicy:
 def _prepare_openvla_oft(
     suite: Suite,
     *,
-    checkpoint: str | None = None,
-    base: str | None = None,
-    components: str | None = None,
-    component_step: str | None = None,
-    unnorm_key: str | None = None,
+    checkpoint: Text | None = None,
+    base: Text | None = None,
+    components: Text | None = None,
+    component_step: Text | None = None,
+    unnorm_key: Text | None = None,
     platform: str | None = None,
     head: Head = "l1",
     proprio: bool = True,
     film: bool = False,
-    diffusion_steps: int = 50,
-    executes: int | None = None,
+    diffusion_steps: Count = 50,
+    executes: Count | None = None,
     dtype: str | None = None,
-    device: str | None = None,
+    device: Name | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
-    max_batch: int | None = None,
+    max_batch: Count | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     policy: str = "openvla_oft",
     **recipe: Unpack[Recipe],
@@ -234,6 +234,7 @@ def make_openvla_oft(suite: Suite, **settings: Any) -> OpenVlaOftPolicy:
     return cast("OpenVlaOftPolicy", _prepare_openvla_oft(suite, **settings).build())
 
 
+@with_settings_of(_prepare_openvla_oft)
 def _prepare_joint(suite: Suite, **settings: Any) -> Prepared:
     return _prepare_openvla_oft(suite, **settings, policy="openvla_oft_joint")
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from typing_extensions import Unpack
 
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
@@ -26,7 +27,6 @@ from .opening import PACKAGES, Opened, open_checkpoint
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-    from typing_extensions import Unpack
 
     from .network import RoboVlm
 

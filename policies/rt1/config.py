@@ -11,12 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
+from msgspec import Meta
 
 from ...errors import PolicyError
-from ..network.json_files import read_json
+from ..network.json_files import CHECKPOINT_JSON, read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     Float32Array = NDArray[np.float32]
 
 MODEL_TYPE = "rt1"
+
+
+Size: TypeAlias = Annotated[int, Meta(ge=1, le=16384)]
+Coefficient: TypeAlias = Annotated[float, Meta(gt=0, le=16)]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class ActionPart:
     """
 
     name: str
-    size: int
+    size: Size
     low: float
     high: float
     discrete: bool = False
@@ -78,16 +83,16 @@ class Rt1Config:
         action: Parts of an action, in the order of their tokens.
     """
 
-    encoder_width: float = 1.2
-    encoder_depth: float = 1.4
-    layers: int = 8
-    heads: int = 8
-    key_size: int = 128
-    model_size: int = 512
-    window: int = 6
-    vocabulary: int = 256
-    token_size: int = 512
-    image_tokens: int = 8
+    encoder_width: Coefficient = 1.2
+    encoder_depth: Coefficient = 1.4
+    layers: Size = 8
+    heads: Size = 8
+    key_size: Size = 128
+    model_size: Size = 512
+    window: Size = 6
+    vocabulary: Size = 256
+    token_size: Size = 512
+    image_tokens: Size = 8
     action: tuple[ActionPart, ...] = ACTION_PARTS
 
     @property
@@ -150,10 +155,9 @@ class Rt1Config:
             PolicyError: The file is missing, damaged or of another kind of network.
         """
         values = read_json(file)
-        if values.pop("model_type", None) != MODEL_TYPE:
+        if values.get("model_type") != MODEL_TYPE:
             raise PolicyError(f"{file} does not describe an RT-1; `vla-eval convert rt1 SAVED_MODEL OUT` writes one that does.")
-        try:
-            action = tuple(ActionPart(**part) for part in values.pop("action"))
-            return cls(action=action, **values)
-        except (KeyError, TypeError) as error:
-            raise PolicyError(f"{file} is not a description of an RT-1 by this version of vlagym: {error}.") from error
+        config = CHECKPOINT_JSON.converted(file, values, cls)
+        if any(not math.isfinite(bound) for part in config.action for bound in (part.low, part.high)):
+            raise CHECKPOINT_JSON.fault(file, "action: a bound is not finite")
+        return config

@@ -42,7 +42,7 @@ def convert(source: Path, out: Path, encoder_width: float = 1.2, encoder_depth: 
         ConfigError: No checkpoint at `source`, or `out` exists.
         PolicyError: A damaged file, or weights that are missing, left over or of another shape (all are named).
     """
-    require(("torch", "safetensors"), "rt1")
+    require(("torch", "safetensors", "google-crc32c"), "rt1")
     from safetensors.numpy import save_file
 
     from ..network.weights import check_shapes

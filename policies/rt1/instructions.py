@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import zipfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._registry import did_you_mean, import_target
+from ...edges.arrays import finite, read_arrays
+from ...edges.files import FileKind
 from ...errors import ConfigError, PolicyError
 from ..network.checkpoints import file_sha256
 from ..packages import require
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     Float32Array = NDArray[np.float32]
 
+_EMBEDDINGS_FILE = FileKind("a file of embeddings", ConfigError, "policy.instruction_encoder takes one array per instruction.")
 UNIVERSAL_SENTENCE_ENCODER = "https://tfhub.dev/google/universal-sentence-encoder-large/5"
 
 
@@ -86,11 +88,9 @@ def describe_encoder(setting: str) -> dict[str, str | None]:
 
 
 def _file_of_embeddings(file: Path) -> Callable[[str], Any]:
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            embeddings = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"policy.instruction_encoder={file} cannot be read as a file of arrays: {error}.") from error
+    embeddings = read_arrays(file, _EMBEDDINGS_FILE)
+    for name, embedding in embeddings.items():
+        finite(file, _EMBEDDINGS_FILE, name, embedding, 1)
 
     def look_up(instruction: str) -> Any:
         if instruction not in embeddings:

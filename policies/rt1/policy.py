@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
+from typing_extensions import Unpack
 
+from ...edges.settings import CodeReference, Count, Name, Text, with_settings_of
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
@@ -27,7 +29,6 @@ from .instructions import describe_encoder, make_encoder
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-    from typing_extensions import Unpack
 
     from .network import Rt1
 
@@ -128,12 +129,12 @@ class Rt1Policy(NetworkPolicy):
 def _prepare_rt1(
     suite: Suite,
     *,
-    checkpoint: str | None = None,
-    instruction_encoder: str = "use",
+    checkpoint: Text | None = None,
+    instruction_encoder: Annotated[str, CodeReference()] = "use",
     terminates: bool = True,
     dtype: str | None = "float32",
-    device: str | None = None,
-    max_batch: int | None = None,
+    device: Name | None = None,
+    max_batch: Count | None = None,
     policy: str = "rt1",
     **recipe: Unpack[Recipe],
 ) -> Prepared:
@@ -186,6 +187,7 @@ def make_rt1(suite: Suite, **settings: Any) -> Rt1Policy:
     return cast("Rt1Policy", _prepare_rt1(suite, **settings).build())
 
 
+@with_settings_of(_prepare_rt1)
 def _prepare_rt1_x(suite: Suite, **settings: Any) -> Prepared:
     return _prepare_rt1(suite, **settings, policy="rt1_x")
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ...edges.files import MEGABYTE, FileKind
 from ...errors import PolicyError
 from .config import ACTION_PARTS, ActionPart
 
 FILE_NAME = "policy_specs.pbtxt"
+_SPECS_FILE = FileKind("a policy specification", PolicyError, "It is part of every policy; get a fresh copy.", 4 * MEGABYTE)
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[{}:]|[^\s{}:"]+')
 _MAX_DEPTH = 100
 
@@ -31,9 +33,9 @@ def read_action_parts(file: Path) -> tuple[ActionPart, ...]:
             f"{file.name} is missing in {file.parent}: nothing says what the actions mean. It is part of every policy."
         )
     try:
-        found = dict(_action_specs(_parse(file.read_text(encoding="utf-8"))))
+        found = dict(_action_specs(_parse(_SPECS_FILE.text(file))))
         parts = {name: _part(name, spec) for name, spec in found.items()}
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise PolicyError(f"{file} is not a policy specification of TF-Agents ({error!r}).") from error
     expected = [part.name for part in ACTION_PARTS]
     if sorted(parts) != sorted(expected):

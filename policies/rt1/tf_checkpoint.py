@@ -7,6 +7,7 @@ The index is a LevelDB table whose values are protocol buffers; TensorFlow write
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...edges.files import FileKind
 from ...errors import PolicyError
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _DTYPES: dict[int, type[Any]] = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64, 14: np.uint16, 19: np.float16}
 _STRING = 7
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+_INDEX_FILE = FileKind("the index of a TensorFlow checkpoint", PolicyError, "Get a fresh copy.")
 
 
 class _DamagedError(Exception):
@@ -41,6 +46,7 @@ class Entry:
         shard: Index of the data file.
         offset: First byte in it.
         size: Number of bytes.
+        crc32c: Masked checksum of the bytes.
     """
 
     dtype: int
@@ -48,6 +54,7 @@ class Entry:
     shard: int
     offset: int
     size: int
+    crc32c: int
 
 
 class TensorBundle:
@@ -63,8 +70,8 @@ class TensorBundle:
     def __init__(self, index: Path) -> None:
         self.index = index
         try:
-            self.entries = dict(_read_index(index.read_bytes()))
-        except (_DamagedError, IndexError, UnicodeDecodeError) as error:
+            self.entries = dict(_read_index(_INDEX_FILE.read(index)))
+        except (_DamagedError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise PolicyError(f"{index} is not the index of a TensorFlow checkpoint, or is cut short ({error}).") from error
         self._shards = sorted(index.parent.glob(f"{index.stem}.data-?????-of-?????"))
         for name, entry in self.entries.items():
@@ -81,9 +88,9 @@ class TensorBundle:
         if entry.dtype not in _DTYPES:
             raise PolicyError(f"{self.index}: {name} has TensorFlow's dtype {entry.dtype}, which is not a number known here.")
         dtype = np.dtype(_DTYPES[entry.dtype])
-        if int(np.prod(entry.shape)) * dtype.itemsize != entry.size:
+        if math.prod(entry.shape) * dtype.itemsize != entry.size:
             raise PolicyError(f"{self.index}: {name} has {entry.size} bytes, which do not fit {dtype}{list(entry.shape)}.")
-        return np.frombuffer(self._bytes(entry), dtype).reshape(entry.shape)
+        return np.frombuffer(self._bytes(name), dtype).reshape(entry.shape)
 
     def variable_names(self) -> dict[str, str]:
         """Key in the checkpoint -> name the variable had in its program, from the object graph; empty if there is none.
@@ -94,14 +101,22 @@ class TensorBundle:
         if OBJECT_GRAPH not in self.entries:
             return {}
         try:
-            return dict(_names_in_graph(_scalar_string(self._bytes(self.entries[OBJECT_GRAPH]))))
-        except (_DamagedError, IndexError, UnicodeDecodeError) as error:
+            return dict(_names_in_graph(_scalar_string(self._bytes(OBJECT_GRAPH))))
+        except (_DamagedError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PolicyError(f"{self.index}: the object graph is damaged ({error}).") from error
 
-    def _bytes(self, entry: Entry) -> bytes:
+    def _bytes(self, name: str) -> bytes:
+        entry = self.entries[name]
         with self._shards[entry.shard].open("rb") as file:
             file.seek(entry.offset)
-            return file.read(entry.size)
+            data = file.read(entry.size)
+        # Of a string tensor the checksum covers its lengths too, each as a number of four bytes; its own checksum is inside.
+        if entry.dtype != _STRING and _masked_crc32c(data) != entry.crc32c:
+            raise PolicyError(
+                f"{self._shards[entry.shard]} is damaged: the bytes of {name} do not have the checksum that {self.index.name} "
+                "gives. Get a fresh copy."
+            )
+        return data
 
 
 def _read_index(table: bytes) -> Iterator[tuple[str, Entry]]:
@@ -130,6 +145,8 @@ def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]
         raise _DamagedError("a block lies beyond the end")
     if table[offset + size] != 0:
         raise _DamagedError("compressed blocks are not supported")
+    if int.from_bytes(table[offset + size + 1 : offset + size + 5], "little") != _masked_crc32c(table[offset : offset + size + 1]):
+        raise _DamagedError("a block does not have its checksum")
     block = table[offset : offset + size]
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 * (restarts + 1)
@@ -151,7 +168,9 @@ def _entry(message: bytes) -> Entry:
     shape = tuple(
         next((size for field, size in _fields(dim) if field == 1), 0) for field, dim in _fields(fields.get(2, b"")) if field == 2
     )
-    return Entry(fields.get(1, 0), shape, fields.get(3, 0), fields.get(4, 0), fields.get(5, 0))
+    return Entry(
+        fields.get(1, 0), shape, fields.get(3, 0), fields.get(4, 0), fields.get(5, 0), int.from_bytes(fields.get(6, b""), "little")
+    )
 
 
 def _scalar_string(data: bytes) -> bytes:
@@ -189,6 +208,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
                 raise _DamagedError("a field lies beyond its message")
             value, at = message[at : at + size], at + size
         yield tag >> 3, value
+
+
+def _masked_crc32c(data: bytes) -> int:
+    """LevelDB's and TensorFlow's checksum: CRC-32C, rotated and shifted so that it can be stored beside what it covers."""
+    import google_crc32c
+
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

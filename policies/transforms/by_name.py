@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..._registry import unknown_name
+from ...edges.settings import check_settings, shown
 from ...errors import ConfigError
 from .actions import (
     BinaryGripper,
@@ -71,6 +72,9 @@ def _build(kind: str, known: Mapping[str, type[Any]], entry: str | Mapping[str, 
     name, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
     if name not in known:
         raise unknown_name(kind, name, known)
+    if not isinstance(arguments or {}, Mapping):
+        raise ConfigError(f"{kind} {name} takes its arguments by name; got {shown(arguments)}.")
+    check_settings(f"{kind} {name}: ", known[name], arguments or {})
     try:
         return known[name](**(arguments or {}))
     except TypeError as error:

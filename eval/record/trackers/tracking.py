@@ -7,12 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from ...._registry import Registry
 from ....episode import EpisodeResult, EpisodeSpec
 from ....errors import RunError
 from ...tables.success import AVERAGE, AVERAGE_LENGTH, chain_table, links_done, success_table
+from ..console import make_console
 from ..events import Subscriber
 from .base import TrackedRun, Tracker
 
@@ -96,7 +95,7 @@ class Tracking(Subscriber):
         except Exception as error:
             self._tracker = None
             message = f"The tracker {self._name} failed and is left out from here on: {_one_line(error)}. The run goes on."
-            Console(stderr=True).print(message, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            make_console(stderr=True).print(message, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def _count(self, result: EpisodeResult) -> None:
         self._results.append(result)

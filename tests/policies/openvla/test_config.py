@@ -70,7 +70,7 @@ def test_a_checkpoint_that_cannot_be_run_says_why(broken: Path, file: str, chang
 
 def test_missing_and_damaged_files_are_named(broken: Path) -> None:
     (broken / "preprocessor_config.json").write_text("{")
-    with pytest.raises(PolicyError, match="preprocessor_config.json is not valid JSON"):
+    with pytest.raises(PolicyError, match="preprocessor_config.json is not .*: not JSON"):
         read_config(broken)
     (broken / "config.json").unlink()
     with pytest.raises(PolicyError, match="config.json is missing in"):
@@ -87,7 +87,7 @@ def test_a_checkpoint_without_statistics_is_refused(broken: Path) -> None:
 def test_settings_of_towers_are_checked(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="must describe 2 towers"):
         read_config(checkpoint, TINY_TOWERS[:1])
-    with pytest.raises(ConfigError, match="vision_towers takes embed_dim, depth, heads"):
+    with pytest.raises(ConfigError, match="It takes embed_dim, depth, heads"):
         read_config(checkpoint, [{"width": 3}, {}])
 
 
