@@ -160,3 +160,33 @@ def test_a_policy_runs_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     provenance = json.loads(report.read_text())["provenance"]
     assert (provenance["checkpoint"], provenance["checkpoint_commit"]) == (f"{NAME}@{COMMIT}", COMMIT)
+
+
+def test_a_file_in_a_folder_of_the_hub_is_fetched_with_its_settings_and_nothing_else(
+    hub: Hub, golden: Path, tmp_path: Path
+) -> None:
+    """RoboVLMs' repository holds five checkpoints of 7 GB each, in one folder, and their settings in another."""
+    pytest.importorskip("transformers", reason="RoboVLMs needs the extra robovlms")
+    tiny, backbone = golden / "robovlms" / "ckpt", golden / "robovlms" / "kosmos-tiny"
+    hub.files.clear()
+    hub.files |= {
+        "checkpoints/kosmos_ph_bridge-post-train.pt": (tiny / "kosmos_ph_tiny.pt").read_bytes(),
+        "checkpoints/kosmos_ph_calvin_abc.pt": b"another",
+        "configs/kosmos_ph_post_train_bridge.json": (tiny / "kosmos_ph_tiny.json").read_bytes(),
+        "config.json": (backbone / "config.json").read_bytes(),
+        "tokenizer.json": (backbone / "tokenizer.json").read_bytes(),
+        "modeling_kosmos2.py": b"foreign",
+    }
+    report = tmp_path / "bench.json"
+    checkpoint = f"{NAME}@{COMMIT}:checkpoints/kosmos_ph_bridge-post-train.pt"
+    settings = ["policy=robovlms", f"policy.checkpoint='{checkpoint}'", f"policy.backbone={NAME}", "policy.device=cpu"]
+    command = [sys.executable, "-m", "vlagym.eval.cli.main", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
+    done = subprocess.run(command, env=hub.environment(tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(hub.fetched) == set(hub.files) - {"checkpoints/kosmos_ph_calvin_abc.pt", "modeling_kosmos2.py"}
+    provenance = json.loads(report.read_text())["provenance"]
+    assert (provenance["checkpoint"], provenance["checkpoint_commit"], provenance["backbone_commit"]) == (
+        checkpoint,
+        COMMIT,
+        COMMIT,
+    )
