@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import DependencyError
+from ..identity import check_origin
 from ..rendering_probe import REMEDIES
+from ._numba import give_numba_a_place
 
 GL_PLATFORMS = ("egl", "osmesa")
 
@@ -50,6 +53,7 @@ def import_robosuite() -> Any:
         return loaded
     platform = choose_gl_platform()
     _preload_macros()
+    give_numba_a_place(check_origin("robosuite") / "robosuite")
     try:
         with _without("CUDA_VISIBLE_DEVICES"):
             import robosuite
@@ -59,8 +63,16 @@ def import_robosuite() -> Any:
         ) from error
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         # PyOpenGL finds no library and says so in any of these ways.
-        raise no_renderer(platform, error) from error
+        if _is_of_opengl(error):
+            raise no_renderer(platform, error) from error
+        raise DependencyError(f"robosuite cannot be imported here: {type(error).__name__}: {error}") from error
     return robosuite
+
+
+def _is_of_opengl(error: BaseException) -> bool:
+    """Whether an import failed in OpenGL or in what opens it; the same kinds of errors come from elsewhere too."""
+    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.startswith(("OpenGL", "mujoco.egl", "mujoco.osmesa", "robosuite.renderers.context")) for name in names)
 
 
 @contextmanager
