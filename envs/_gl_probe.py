@@ -1,8 +1,8 @@
 """Draws one picture with MuJoCo and says on what: run as ``python -m vlagym.envs._gl_probe BACKEND``, because drivers may crash.
 
-Prints one line of JSON: what was found, or ``error`` and, where installing drivers would not help, ``remedy``. The EGL device is
-chosen as robosuite 1.4.0 chooses it (renderers/context/egl_context.py), which differs from MuJoCo's own choice: one device, by
-``MUJOCO_EGL_DEVICE_ID``, else by ``CUDA_VISIBLE_DEVICES``, else the first.
+Prints one line of JSON: what was found, or ``error`` and, where installing drivers would not help, ``remedy``. EGL and CUDA count
+devices differently: ``MUJOCO_EGL_DEVICE_ID`` is EGL's index; ``CUDA_VISIBLE_DEVICES``, which robosuite 1.4.0 takes for one too,
+names GPUs whose EGL devices are looked up; without either, the first device draws.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SCENE = """
@@ -40,14 +41,27 @@ class ProbeError(Exception):
         self.remedy = remedy
 
 
-def selected_egl_device(count: int) -> int:
-    """Index of the EGL device, of `count`, that robosuite would use in this process."""
-    variable = next((name for name in ("MUJOCO_EGL_DEVICE_ID", "CUDA_VISIBLE_DEVICES") if os.environ.get(name)), None)
-    chosen = os.environ[variable].split(",")[0].strip() if variable else "0"
-    if not chosen.isdigit() or int(chosen) >= count:
-        remedy = f"Set MUJOCO_EGL_DEVICE_ID to an index below {count}" if count else None
-        raise ProbeError(f"{variable or 'the default'} chooses EGL device {chosen!r} of {count}", remedy)
-    return int(chosen)
+def selected_egl_devices(devices: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Indices of the EGL devices to draw on, given the environment and all devices (see `egl_devices`); at least one.
+
+    Raises:
+        ProbeError: There is no device, or a variable names one that is not there.
+    """
+    if not devices:
+        raise ProbeError("EGL has no device")
+    remedy = f"Set MUJOCO_EGL_DEVICE_ID to an index below {len(devices)}"
+    if chosen := os.environ.get("MUJOCO_EGL_DEVICE_ID", "").strip():
+        if not chosen.isdigit() or int(chosen) >= len(devices):
+            raise ProbeError(f"MUJOCO_EGL_DEVICE_ID chooses EGL device {chosen!r} of {len(devices)}", remedy)
+        return [int(chosen)]
+    of_gpu = {device["cuda_index"]: device["index"] for device in devices if device["cuda_index"] is not None}
+    visible = [gpu.strip() for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
+    if not of_gpu or not visible or visible[0] == "-1":  # no GPU of CUDA's draws here, or none is visible to it
+        return [0]
+    unknown = [gpu for gpu in visible if not gpu.isdigit() or int(gpu) not in of_gpu]
+    if unknown and not (len(of_gpu) == 1 and not unknown[0].isdigit()):  # the one GPU there is may go by its UUID
+        raise ProbeError(f"CUDA_VISIBLE_DEVICES names GPU {unknown[0]!r}; EGL's devices are of GPUs {sorted(of_gpu)}", remedy)
+    return list(of_gpu.values()) if unknown else [of_gpu[int(gpu)] for gpu in visible]
 
 
 def egl_devices() -> list[dict[str, Any]]:
@@ -121,11 +135,12 @@ def draw() -> dict[str, Any]:
 
 def probe(backend: str) -> dict[str, Any]:
     """What draws here through a backend of MuJoCo (``egl``, ``osmesa``, ``glfw``, ``cgl``)."""
-    report: dict[str, Any] = {"backend": backend, "device": None, "devices": []}
+    report: dict[str, Any] = {"backend": backend, "device": None, "devices": [], "chosen": []}
     os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = backend
     if backend == "egl":
         report["devices"] = egl_devices()
-        report["device"] = selected_egl_device(len(report["devices"]))
+        report["chosen"] = selected_egl_devices(report["devices"])
+        report["device"] = report["chosen"][0]
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(report["device"])
     if backend == "osmesa":
         _load_osmesa()

@@ -6,7 +6,6 @@ An episode is a pure function of (task, trial, seed, actions): nothing that ran 
 from __future__ import annotations
 
 import hashlib
-import string
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -22,6 +21,7 @@ from gymnasium import spaces
 from .._registry import unknown_name
 from ..episode import EndedBy, SubtaskResult
 from ..errors import EnvError
+from .sentences import Sentence
 from .spec import MAX_INSTRUCTION_LENGTH
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
             {
                 "images": spaces.Dict({c: spaces.Box(0, 255, (*suite.camera_sizes[c], 3), np.uint8) for c in cameras}),
                 "state": spaces.Box(-np.inf, np.inf, (suite.state_spec.size,), np.float32),
-                "instruction": spaces.Text(MAX_INSTRUCTION_LENGTH, min_length=1, charset=string.printable),
+                "instruction": Sentence(MAX_INSTRUCTION_LENGTH),
             }
         )
         self._tasks = {task.name: task for task in suite.tasks()}

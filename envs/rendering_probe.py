@@ -8,10 +8,11 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ..errors import DependencyError
+from ..errors import ConfigError, DependencyError
 
 TIMEOUT_S = 120.0
 
@@ -69,6 +70,7 @@ class OffscreenGl:
         vendor, renderer, version: As OpenGL names them.
         device: Index of the EGL device in use, None for other backends.
         devices: All EGL devices.
+        chosen: Indices of those that the environment chooses; `device` is the first.
     """
 
     backend: str
@@ -77,6 +79,7 @@ class OffscreenGl:
     version: str
     device: int | None
     devices: tuple[EglDevice, ...]
+    chosen: tuple[int, ...] = ()
 
 
 def offscreen_backend() -> str:
@@ -114,7 +117,33 @@ def _probe(backend: str, _environment: tuple[str | None, ...]) -> OffscreenGl:
     report = json.loads(lines[-1])
     if "error" in report:
         raise _cannot_draw(backend, report["error"], report["remedy"])
-    return OffscreenGl(**{**report, "devices": tuple(EglDevice(**device) for device in report["devices"])})
+    devices = tuple(EglDevice(**device) for device in report["devices"])
+    return OffscreenGl(**{**report, "devices": devices, "chosen": tuple(report["chosen"])})
+
+
+def egl_devices_for(asked: Sequence[int] | None) -> tuple[int, ...] | None:
+    """The EGL devices that workers are to draw on: those asked for, else those that the environment chooses.
+
+    Returns:
+        Indices; None where nothing has been chosen, or something else than EGL draws.
+
+    Raises:
+        ConfigError: One that is asked for does not exist; all are named.
+        DependencyError: Nothing can be drawn here.
+    """
+    found = check_offscreen_gl()
+    if found.backend != "egl":
+        if asked:
+            raise ConfigError(f"egl_devices={list(asked)} chooses among EGL's devices, but {found.backend} draws here.")
+        return None
+    if wrong := [index for index in asked or () if index not in range(len(found.devices))]:
+        raise ConfigError(
+            f"egl_devices={list(asked or ())}: EGL has no device {wrong[0]}; it has {', '.join(map(str, found.devices))}. "
+            "Its numbers are not CUDA's."
+        )
+    if asked:
+        return tuple(asked)
+    return found.chosen if os.environ.get("CUDA_VISIBLE_DEVICES") and not os.environ.get("MUJOCO_EGL_DEVICE_ID") else None
 
 
 def _cannot_draw(backend: str, why: str, remedy: str | None = None) -> DependencyError:

@@ -72,6 +72,17 @@ class Suite(SuiteSettings):
     def provenance(self) -> dict[str, Any]:
         """What the numbers depend on beyond the protocol: package versions, asset commit, stand-ins; plain JSON values."""
 
+    def render_devices(self, asked: Sequence[int] | None) -> tuple[int, ...] | None:
+        """The devices that workers draw on, worker i on entry i modulo their number; None leaves it to the driver.
+
+        Args:
+            asked: Setting ``egl_devices``.
+
+        Raises:
+            VlagymError: One of them does not exist here.
+        """
+        return tuple(asked) if asked else None
+
     def protocol(self) -> dict[str, Any]:
         """Everything that fixes what is measured, as plain JSON values; its hash goes into every run."""
         return {**asdict(self), "benchmark": type(self).__name__, "success_rule": self.success_rule}

@@ -11,6 +11,7 @@ from ...errors import DependencyError, VlagymError
 from ..assets import AssetFolder, locate
 from ..identity import check_origin
 from ..packages import installed_version, require_python
+from ..rendering_probe import egl_devices_for
 from ..suite import Check, Suite
 from .settings import CAMERA_SIZES, CalvinSettings
 
@@ -35,6 +36,9 @@ class CalvinSuite(CalvinSettings, Suite):
         self._check_pybullet()
         self._assets()
         self._drawn_by()
+
+    def render_devices(self, asked: Sequence[int] | None) -> tuple[int, ...] | None:
+        return None if self.renderer == "tiny" else egl_devices_for(asked)
 
     def provenance(self) -> dict[str, Any]:
         packages = {name: installed_version(name) for name in ("pybullet", "scipy")}

@@ -10,7 +10,7 @@ from ...errors import DependencyError, VlagymError
 from ..assets import locate
 from ..identity import installed_sha256
 from ..packages import installed_version, package_states
-from ..rendering_probe import check_offscreen_gl
+from ..rendering_probe import check_offscreen_gl, egl_devices_for
 from ..suite import Check, StockEpisode, Suite
 from .settings import BENCHMARK, LiberoSettings
 
@@ -44,6 +44,9 @@ class LiberoSuite(LiberoSettings, Suite):
         for name in (BENCHMARK, *self.variant_assets):
             locate(name)
         check_offscreen_gl()
+
+    def render_devices(self, asked: Sequence[int] | None) -> tuple[int, ...] | None:
+        return egl_devices_for(asked)
 
     def provenance(self) -> dict[str, Any]:
         gl = check_offscreen_gl()

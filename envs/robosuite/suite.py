@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import VlagymError
 from ..identity import installed_sha256
 from ..packages import require_packages
-from ..rendering_probe import check_offscreen_gl
+from ..rendering_probe import check_offscreen_gl, egl_devices_for
 from ..suite import Check, Suite
 from .settings import TASKS, RobosuiteSettings
 from .specs import CAMERAS
@@ -37,6 +37,9 @@ class RobosuiteSuite(RobosuiteSettings, Suite):
         require_packages(BENCHMARK)
         installed_sha256(HASHED)
         check_offscreen_gl()
+
+    def render_devices(self, asked: Sequence[int] | None) -> tuple[int, ...] | None:
+        return egl_devices_for(asked)
 
     def provenance(self) -> dict[str, Any]:
         gl = check_offscreen_gl()

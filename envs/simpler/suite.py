@@ -45,6 +45,11 @@ class SimplerSuite(SimplerSettings, Suite):
         self._assets()
         probe_vulkan()
 
+    def render_devices(self, asked: Sequence[int] | None) -> tuple[int, ...] | None:
+        for index in asked or ():
+            probe_vulkan(str(index))
+        return super().render_devices(asked)
+
     def provenance(self) -> dict[str, Any]:
         device = probe_vulkan()
         return {

@@ -199,20 +199,26 @@ def make_renderer() -> tuple[Any, VulkanDevice]:
     return renderer, device
 
 
-def probe_vulkan() -> VulkanDevice:
+def probe_vulkan(index: str | None = None) -> VulkanDevice:
     """The device that SAPIEN draws on, found by drawing in another process: a driver's crash stays there. Remembered.
+
+    Args:
+        index: The GPU to ask for instead of the one that the environment names.
 
     Raises:
         DependencyError: Nothing can be drawn; the message says what to install.
     """
-    return _probe(tuple(os.environ.get(name) for name in VARIABLES))
+    return _probe(tuple(os.environ.get(name) for name in VARIABLES), index)
 
 
 @cache
-def _probe(_environment: tuple[str | None, ...]) -> VulkanDevice:
+def _probe(_environment: tuple[str | None, ...], index: str | None) -> VulkanDevice:
     command = [sys.executable, "-m", __name__]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False, errors="replace")
+        environment = {**os.environ, **({DEVICE_VARIABLE: index} if index is not None else {})}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False, errors="replace", env=environment
+        )
     except subprocess.TimeoutExpired as error:
         raise DependencyError(f"Vulkan did not answer within {PROBE_TIMEOUT_S:.0f} s. {INSTALL_DRIVER}.") from error
     lines = done.stdout.strip().splitlines()

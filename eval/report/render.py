@@ -148,9 +148,10 @@ class _Job:
 
 
 def _job(run: Run, result: EpisodeResult, index: int, output: Path) -> _Job:
-    name = result.execution.get("trajectory") or f"trajectories/episode={index}--{episode_file_name(result.spec)}.npz"
+    name = result.execution.get("trajectory") or f"trajectories/{episode_file_name(f'episode={index}--', result.spec, '.npz')}"
     policy = next(leg.policy["name"] for leg in run.config.legs if leg.suite["name"] == result.spec.suite)
-    video = f"{run.header['stamp']}--{policy}--episode={index}--success={result.success}--{episode_file_name(result.spec)}"
+    before = f"{run.header['stamp']}--{policy}--episode={index}--success={result.success}--"
+    video = episode_file_name(before, result.spec, ".mp4").removesuffix(".mp4")
     trajectory = (run.path / name).resolve()
     if not trajectory.is_relative_to(run.path.resolve()):
         raise RunError(f"{run.path}: the trajectory of {result.spec.id} is said to be outside the run's folder; it is not read.")
@@ -214,7 +215,7 @@ class _Worker:
                 f"the scene of {spec.id} comes out differently on this machine than in the run; draw it where the same versions of "
                 "packages and assets are installed."
             )
-        writer = VideoWriter(job.output, f"{episode_file_name(spec)}.{os.getpid()}.mp4", self.fps)
+        writer = VideoWriter(job.output, episode_file_name("", spec, f".{os.getpid()}.mp4"), self.fps)
         try:
             subtasks = job.result.subtasks
             for step, moment in enumerate(trajectory["render_states"]):

@@ -147,6 +147,7 @@ class _Evaluation:
         self.trackers = load_trackers(config.trackers)
         for suite in self.suites:
             suite.check_ready()
+            suite.render_devices(config.egl_devices)
         self.header = {
             "run_id": uuid.uuid4().hex,
             **environment(),
@@ -281,7 +282,7 @@ class _Evaluation:
         )
         runner = Runner(
             policy,
-            worker_settings(suite, policy, record, self.config.egl_devices),
+            worker_settings(suite, policy, record, suite.render_devices(self.config.egl_devices)),
             default_worker_count(len(episodes), self.config.workers),
             self.config.worker_timeout_s,
             self.config.attempts,

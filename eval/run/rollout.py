@@ -6,6 +6,7 @@ frame travels between processes and encoding scales with the number of workers.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -200,7 +201,7 @@ class TrajectoryRecorder(Recorder):
         self._physics_states.append(self._env.physics_state())
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
-        name = f"trajectories/episode={self._index}--{episode_file_name(result.spec)}.npz"
+        name = f"trajectories/{episode_file_name(f'episode={self._index}--', result.spec, '.npz')}"
         meta = {
             **asdict(result.spec),
             "instruction": result.instruction,
@@ -279,7 +280,7 @@ class VideoRecorder(Recorder):
         name = f"{self._settings.stamp}--{self._settings.policy}--episode={self._index}--success={result.success}"
         try:
             with self._env.clock("video"):
-                path = self._writer.finish(f"{name}--{episode_file_name(result.spec)}.mp4")
+                path = self._writer.finish(episode_file_name(f"{name}--", result.spec, ".mp4"))
         except RunError as error:
             return {"video": None, "video_error": str(error)}
         return {"video": f"videos/{path.name}"}
@@ -308,7 +309,16 @@ def _peak_rss_mb() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def episode_file_name(spec: EpisodeSpec) -> str:
-    """The part of a file's name that says which episode it is of."""
+# Bytes of a name; file systems take 255, and a file being written has a longer name for a while.
+_LONGEST_NAME = 240
+
+
+def episode_file_name(before: str, spec: EpisodeSpec, after: str) -> str:
+    """A file's name that says which episode it is of; of a task's name that is too long, the beginning and a hash."""
     seed = f"--seed={spec.seed}" if spec.seed else ""
-    return re.sub(r"[^\w.=+-]", "_", f"suite={spec.suite}--trial={spec.trial}{seed}--task={spec.task}")
+    name = re.sub(r"[^\w.=+-]", "_", f"suite={spec.suite}--trial={spec.trial}{seed}--task={spec.task}")
+    room = _LONGEST_NAME - len(before.encode()) - len(after.encode())
+    if len(name.encode()) > room:
+        mark = f"--{hashlib.sha256(spec.task.encode()).hexdigest()[:8]}"
+        name = name.encode()[: room - len(mark)].decode(errors="ignore") + mark
+    return f"{before}{name}{after}"

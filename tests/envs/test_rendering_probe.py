@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from vlagym.envs import rendering_probe
-from vlagym.envs.rendering_probe import EglDevice, OffscreenGl, check_offscreen_gl, offscreen_backend
-from vlagym.errors import DependencyError
+from vlagym.envs._gl_probe import ProbeError, selected_egl_devices
+from vlagym.envs.rendering_probe import EglDevice, OffscreenGl, check_offscreen_gl, egl_devices_for, offscreen_backend
+from vlagym.errors import ConfigError, DependencyError
 
 
 @pytest.fixture
@@ -54,16 +55,54 @@ def test_a_machine_without_a_driver_is_told_what_to_install(egl, monkeypatch, tm
         assert package in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"), [("MUJOCO_EGL_DEVICE_ID", "63"), ("MUJOCO_EGL_DEVICE_ID", "-1"), ("CUDA_VISIBLE_DEVICES", "GPU-8a7b")]
-)
-def test_a_device_that_does_not_exist_is_named_with_its_variable(egl, monkeypatch, variable, value):
-    monkeypatch.delenv("MUJOCO_EGL_DEVICE_ID", raising=False)
-    monkeypatch.setenv(variable, value)
+@pytest.mark.parametrize("value", ["63", "-1"])
+def test_a_device_that_does_not_exist_is_named_with_its_variable(egl, monkeypatch, value):
+    monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", value)
     with pytest.raises(
-        DependencyError, match=rf"{variable} chooses EGL device '{value}'.*Set MUJOCO_EGL_DEVICE_ID to an index below"
+        DependencyError, match=rf"MUJOCO_EGL_DEVICE_ID chooses EGL device '{value}'.*Set MUJOCO_EGL_DEVICE_ID to an index below"
     ):
         check_offscreen_gl("egl")
+
+
+def egl_of(*cuda: int | None) -> list[dict[str, object]]:
+    return [{"index": index, "cuda_index": gpu} for index, gpu in enumerate(cuda)]
+
+
+@pytest.mark.parametrize(
+    ("devices", "variables", "chosen"),
+    [
+        (egl_of(None), {}, [0]),
+        (egl_of(None), {"CUDA_VISIBLE_DEVICES": "3"}, [0]),  # only the CPU draws: CUDA's numbers say nothing about it
+        (egl_of(1, 0, None), {"CUDA_VISIBLE_DEVICES": "0"}, [1]),
+        (egl_of(1, 0, None), {"CUDA_VISIBLE_DEVICES": "1,0"}, [0, 1]),
+        (egl_of(1, 0, None), {"CUDA_VISIBLE_DEVICES": "-1"}, [0]),
+        (egl_of(1, 0, None), {"CUDA_VISIBLE_DEVICES": "0", "MUJOCO_EGL_DEVICE_ID": "2"}, [2]),
+        (egl_of(0, None), {"CUDA_VISIBLE_DEVICES": "GPU-8a7b"}, [0]),
+    ],
+)
+def test_variables_of_egl_and_cuda_are_reconciled(monkeypatch, devices, variables, chosen):
+    for name in ("MUJOCO_EGL_DEVICE_ID", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert selected_egl_devices(devices) == chosen
+
+
+@pytest.mark.parametrize("visible", ["2", "GPU-8a7b", "MIG-1"])
+def test_a_gpu_that_egl_does_not_know_is_named(monkeypatch, visible):
+    monkeypatch.delenv("MUJOCO_EGL_DEVICE_ID", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(ProbeError, match=rf"CUDA_VISIBLE_DEVICES names GPU '{visible}'; EGL's devices are of GPUs \[0, 1\]"):
+        selected_egl_devices(egl_of(0, 1))
+
+
+def test_egl_devices_are_checked_against_those_there_are(egl, monkeypatch):
+    for name in ("MUJOCO_EGL_DEVICE_ID", "CUDA_VISIBLE_DEVICES", "MUJOCO_GL"):
+        monkeypatch.delenv(name, raising=False)
+    assert egl_devices_for(None) is None
+    assert egl_devices_for([0]) == (0,)
+    with pytest.raises(ConfigError, match=r"egl_devices=\[0, 63\]: EGL has no device 63; it has 0: .*not CUDA's"):
+        egl_devices_for([0, 63])
 
 
 def test_a_driver_that_crashes_is_an_error_and_not_the_end(egl, monkeypatch, tmp_path):
