@@ -7,6 +7,7 @@ success, and ``done_declared_at``: steps before the chunks with which the policy
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -67,9 +68,10 @@ def save_trajectory(
         "physics_states": physics_states,
         "meta": np.array(json.dumps(meta)),
     }
+    archive = io.BytesIO()  # numpy leaves a file that finds the disk full half open
+    np.savez_compressed(archive, **arrays)
     try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        part.write_bytes(archive.getvalue())
         put_in_place(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
