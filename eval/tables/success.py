@@ -151,7 +151,7 @@ class Sheet(NamedTuple):
     """A table as people read it.
 
     Attributes:
-        columns: Headings; a line break shows where a terminal may break one.
+        columns: Headings; a line break, there or in a cell, is where a terminal breaks one.
         left: How many columns are text, aligned left; the others hold numbers.
         rows: Cells.
         strong: Indices of the rows that sum others up.
@@ -189,7 +189,7 @@ def chain_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
         chains = str(group["chains"].iloc[0])
         rows.append([*map(str, keys), chains, *(cells.get(n, "") for n in numbers), cells[AVERAGE_LENGTH]])
     headings = [f"{n} in a row" if n == "1" else n for n in numbers]
-    columns = [*extra, "suite", "chains", *headings, f"{AVERAGE_LENGTH} ({100 * confidence:g} % interval)"]
+    columns = [*extra, "suite", "chains", *headings, f"{AVERAGE_LENGTH}\n({100 * confidence:g} % interval)"]
     return Sheet(columns, 1 + len(extra), rows, frozenset())
 
 
@@ -212,7 +212,7 @@ def as_markdown(sheet: Sheet) -> str:
     """The sheet as a Markdown table."""
     lines = ["| " + " | ".join(_one_line(sheet.columns)) + " |"]
     lines.append("|" + "---|" * sheet.left + "---:|" * (len(sheet.columns) - sheet.left))
-    for index, row in enumerate(sheet.rows):
+    for index, row in enumerate(map(_one_line, sheet.rows)):
         mark = "**" if index in sheet.strong else ""
         lines.append("| " + " | ".join(f"{mark}{_escape(cell, '|')}{mark}" if cell else "" for cell in row) + " |")
     return "\n".join(lines) + "\n"
@@ -227,7 +227,7 @@ def as_latex(sheet: Sheet) -> str:
         " & ".join(map(_latex, _one_line(sheet.columns))) + r" \\",
         r"\midrule",
     ]
-    for index, row in enumerate(sheet.rows):
+    for index, row in enumerate(map(_one_line, sheet.rows)):
         cells = [rf"\textbf{{{_latex(cell)}}}" if index in sheet.strong else _latex(cell) for cell in row]
         lines.append(" & ".join(cells) + r" \\")
         if index in sheet.strong and index + 1 < len(sheet.rows):
@@ -245,8 +245,9 @@ def as_rich(sheet: Sheet) -> RichTable:
     skip = 1 if len(first) == 1 and sheet.left > 1 else 0
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=Text(first.pop()) if skip else None, title_justify="left")
     for number, column in enumerate(sheet.columns[skip:], skip):
-        text = number < sheet.left
-        shown.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
+        text, broken = number < sheet.left, any("\n" in row[number] for row in sheet.rows)
+        # A column that may not wrap is cut off where the terminal is too narrow.
+        shown.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not (text or broken))
     for index, row in enumerate(sheet.rows):
         strong = index in sheet.strong
         shown.add_row(*map(Text, row[skip:]), style="bold" if strong else "", end_section=strong)
@@ -345,8 +346,8 @@ def _chain_cell(row: Mapping[str, object]) -> str:
     if not int(str(row["chains"])):
         return "-"
     if row["in_a_row"] == AVERAGE_LENGTH:
-        return f"{value:.2f} ({low:.2f} - {high:.2f})"
-    return f"{100 * value:.1f} % ({100 * low:.1f} - {100 * high:.1f})"
+        return f"{value:.2f}\n({low:.2f} - {high:.2f})"
+    return f"{100 * value:.1f} %\n({100 * low:.1f} - {100 * high:.1f})"
 
 
 def _one_line(columns: Sequence[str]) -> list[str]:

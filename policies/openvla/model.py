@@ -7,6 +7,7 @@ positions. Source: openvla/openvla c8f03f48 (prismatic/extern/hf/modeling_prisma
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,8 +129,8 @@ class OpenVla(nn.Module):
             inputs_embeds=embeddings,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{_cache_parameter(self.language_model.model): cache},
         )
         states: torch.Tensor = output.last_hidden_state
         return states
@@ -225,6 +226,11 @@ def hiding_mask(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Additive attention mask [B, 1, 1, L] that hides columns: bool[B, L] -> 0 where visible."""
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None, None]
+
+
+def _cache_parameter(llama: nn.Module) -> str:
+    """What this version of transformers calls the cache: its releases of 5.x renamed it on the way."""
+    return "cache" if "cache" in inspect.signature(inspect.unwrap(type(llama).forward)).parameters else "past_key_values"
 
 
 def _llama_arguments(config: ModelConfig) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PROJECT = "vlagym"
 _STEP = "episodes"
+_PATIENCE_S = 20  # without a network wandb would try for 90; then it is left out, and the run goes on
 
 
 class WandbTracker(Tracker):
@@ -38,7 +39,7 @@ class WandbTracker(Tracker):
             resume="allow",
             dir=run.folder,
             config=dict(run.settings),
-            settings=wandb.Settings(console="off", quiet=True),  # the terminal is the progress display's
+            settings=wandb.Settings(console="off", quiet=True, init_timeout=_PATIENCE_S),  # the terminal is the progress display's
         )
         # By our own count: wandb's steps begin anew in every offline session, and sessions have to fit together.
         self._run.define_metric(_STEP, hidden=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,16 +11,27 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from statsmodels.stats.proportion import proportion_confint
 
 import vlagym
+from vlagym.episode import EpisodeResult, EpisodeSpec, SubtaskResult
 from vlagym.errors import ConfigError, RunError
 from vlagym.eval.bench.synthetic import write_run
 from vlagym.eval.cli import table as cli_table
 from vlagym.eval.cli.main import main
 from vlagym.eval.run.evaluation import Outcome
 from vlagym.eval.tables.statistics import success_rate
-from vlagym.eval.tables.success import AVERAGE, AVERAGE_LENGTH, group_table, to_markdown
+from vlagym.eval.tables.success import (
+    AVERAGE,
+    AVERAGE_LENGTH,
+    as_markdown,
+    as_rich,
+    chain_sheet,
+    chain_table,
+    group_table,
+    to_markdown,
+)
 
 Run = Callable[..., Outcome]
 
@@ -197,3 +209,18 @@ def test_importing_vlagym_stays_cheap() -> None:
     heavy = {"pandas", "scipy", "hydra", "gymnasium", "numpy"}
     code = f"import sys, vlagym; vlagym.load_run; print(*{heavy}.intersection(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+@pytest.mark.parametrize("width", [72, 100, 160])
+def test_a_chain_table_loses_no_bracket_in_a_terminal(width: int) -> None:
+    results = [
+        EpisodeResult(EpisodeSpec("calvin_abc_d", "chain", trial), "x", True, True, True, 5, 5, "success", "a", "b", subtasks)
+        for trial, subtasks in enumerate([tuple(SubtaskResult(f"s{i}", "s", True, 1, 1) for i in range(5))] * 3)
+    ]
+    sheet = chain_sheet(chain_table(results, {"calvin_abc_d": 5}))
+    console = Console(width=width, file=io.StringIO())
+    console.print(as_rich(sheet))
+    shown = console.file.getvalue()
+    cells = sum(cell.count(bracket) for cell in (*sheet.columns, *sheet.rows[0]) for bracket in "()")
+    assert sum(shown.count(bracket) for bracket in "()") == cells == 14
+    assert as_markdown(sheet).count("\n") == 3
