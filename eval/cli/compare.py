@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...edges.arguments import alpha, points
 from ...errors import ConfigError
 from ..compare.comparison import Comparison, Question, compare_sides, compare_with_published
-from ..compare.output import print_comparison, write_outputs
+from ..compare.output import (
+    agreement_sheet,
+    cochran_sentence,
+    print_comparison,
+    ranking_sheets,
+    ranking_to_markdown,
+    rates_sheet,
+    write_outputs,
+)
 from ..compare.published import PREFIX, find_published, published_scores
+from ..compare.ranking import rank
+from ..compare.real import BUILT_IN, agreements, load_real_table, published_agreements
 from ..compare.sources import load_side, side_of_run
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_rich
 
 EPILOG = """\
-BASELINE and CURRENT are folders of runs. One of the two may instead be
+Two sides are BASELINE and CURRENT, folders of runs. One of the two may instead be
   published:POLICY or published:POLICY@SOURCE   a published score (`vla-eval compare --published` lists them)
   FILE.json                                     a result file of LeRobot or of allenai's vla-evaluation-harness
 
-exit code: 0 no regression, 1 regression, 2 cannot tell or bad input
+Three or more runs are compared all with all: whether they differ (Cochran's Q), which pairs do (Holm), and the set that cannot
+be told from the best. With --real TABLE, at least three runs are compared with a real robot: MMRV and Pearson's r with intervals.
+TABLE is a CSV file (policy, task, rate in percent, episodes) or `simplerenv`: SimplerEnv's published rates, shown against its own
+simulated ones where no run is named. NAME=RUN says which of the table's policies a run is of.
+
+exit code of two sides: 0 no regression, 1 regression, 2 cannot tell or bad input
 """
 
 
@@ -36,7 +52,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.published:
         _list_published()
         return 0
-    if not arguments.baseline or not arguments.current:
+    if arguments.real is not None:
+        return _compare_with_real(arguments.real, arguments.runs, arguments.json)
+    if len(arguments.runs) < 2:
         parser.error("name a BASELINE and a CURRENT run")
     question = Question(
         margin=arguments.margin / 100,
@@ -47,7 +65,9 @@ def main(argv: Sequence[str]) -> int:
         allow_different_protocols=arguments.allow_different_protocols,
         pair_by_index=arguments.pair_by_index,
     )
-    comparison = compare(arguments.baseline, arguments.current, question)
+    if len(arguments.runs) > 2:
+        return _rank(arguments.runs, question, {"markdown": arguments.markdown, "json": arguments.json}, arguments.junit)
+    comparison = compare(*arguments.runs, question)
     print_comparison(comparison, make_console())
     write_outputs(comparison, {"markdown": arguments.markdown, "json": arguments.json, "junit": arguments.junit})
     return comparison.exit_code
@@ -73,6 +93,49 @@ def compare(baseline: str, current: str, question: Question) -> Comparison:
     return compare_sides(sides[0], sides[1], question)
 
 
+def _rank(sources: Sequence[str], question: Question, outputs: dict[str, Path | None], junit: Path | None) -> int:
+    """Compare three or more runs all with all."""
+    if junit is not None:
+        raise ConfigError("--junit tells whether one run is worse than another; leave it out with three or more runs.")
+    published = next((source for source in sources if source.startswith(PREFIX)), None)
+    if published:
+        raise ConfigError(f"{published} has no trials; compare it with one run at a time.")
+    ranking = rank([load_side(source, None) for source in sources], question)
+    console = make_console()
+    for sheet in ranking_sheets(ranking):
+        console.print(as_rich(sheet))
+    for line in (cochran_sentence(ranking), *ranking.notes):
+        console.print(f"- {line}", highlight=False, markup=False, soft_wrap=True)
+    console.print(ranking.conclusion, style="bold", highlight=False, markup=False, soft_wrap=True)
+    texts = {"markdown": ranking_to_markdown(ranking), "json": json.dumps(ranking.to_json(), indent=2) + "\n"}
+    for form, file in outputs.items():
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(texts[form], encoding="utf-8")
+    return 0
+
+
+def _compare_with_real(table: str, sources: Sequence[str], file: Path | None) -> int:
+    """Compare runs with a real robot's rates."""
+    if not sources and table == BUILT_IN:
+        found = published_agreements()
+    else:
+        named = [source.partition("=") if not Path(source).exists() else ("", "", source) for source in sources]
+        runs = {name or load_run(path or name).name: load_run(path or name) for name, _, path in named}
+        found = agreements(load_real_table(table), {name: side_of_run(run) for name, run in runs.items()})
+    console = make_console()
+    for sheet in (rates_sheet(found), agreement_sheet(found)):
+        console.print(as_rich(sheet))
+    console.print(
+        "MMRV: how far apart on the real robot two policies are that the simulator puts in the wrong order, 0 at best.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if file is not None:
+        file.write_text(json.dumps([row.to_json() for row in found], indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
 def _run_or_none(source: str) -> Run | None:
     """The run, unless the source is a file."""
     return None if Path(source).is_file() else load_run(source)
@@ -85,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("baseline", nargs="?", metavar="BASELINE")
-    parser.add_argument("current", nargs="?", metavar="CURRENT")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="BASELINE CURRENT, or three runs or more")
+    parser.add_argument("--real", metavar="TABLE", help="rates of a real robot to compare at least three runs with")
     parser.add_argument("--margin", type=points, default=5, metavar="POINTS", help="acceptable drop, percentage points (default 5)")
     parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of either verdict being wrong (default 0.05)")
     parser.add_argument("--fail-on-task", action="store_true", help="one task that got worse (after Holm's correction) is enough")

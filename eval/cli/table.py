@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, help="default: the ending of --output, else text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of the terminal")
     parser.add_argument("--confidence", type=percent, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")
-    parser.add_argument("--interval", choices=("wilson", "exact"), default="wilson", help="score interval, or Clopper-Pearson")
+    parser.add_argument(
+        "--interval",
+        choices=("mid-p", "wilson", "exact"),
+        default="mid-p",
+        help="of single tasks: mid-P (default), score, or Clopper-Pearson",
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--chains", action="store_true", help="subtasks done in a row instead of success rates (CALVIN)")
     which.add_argument("--categories", action="store_true", help="by category and difficulty of the variants (LIBERO-plus, ...)")

@@ -21,7 +21,8 @@ from .published import PublishedScore
 from .rows import (
     Difference,
     Pairs,
-    mean,
+    common_pairs,
+    discordance,
     published_row,
     sample_row,
     trial_means,
@@ -125,15 +126,15 @@ def compare_sides(baseline: Side, current: Side, question: Question) -> Comparis
             f"{current.label} has {', '.join(current.suites) or 'no episodes'}."
         )
     notes = [
-        *_side_notes(baseline),
-        *_side_notes(current),
-        *_protocol_notes(baseline, current, suites, question),
+        *side_notes(baseline),
+        *side_notes(current),
+        *protocol_notes(baseline, current, suites, question),
         *_code_notes(baseline, current),
         *_coverage_notes(baseline, current),
     ]
     if (baseline.run and current.run) or question.pair_by_index:
         compared = _compare_pairs(baseline, current, suites, question)
-        notes += _pair_notes(baseline, current, suites)
+        notes += [_discordance_note(baseline, current), *_pair_notes(baseline, current, suites)]
     else:
         compared = _compare_samples(baseline, current, suites, question)
         notes.append("The trials of the two sides cannot be told to be the same ones; they were compared as two samples.")
@@ -181,7 +182,7 @@ def compare_with_published(scores: Sequence[PublishedScore], current: Side, ques
     notes.append("A published number is compared as a sample: its protocol and its trials are not known to be those of the run.")
     compared = _Compared(with_adjusted_p_values(rows), False, "")
     label = f"{scores[0].policy} (published)"
-    concluded = _conclude(label, current.label, question, compared, _gaps(current), [*notes, *_side_notes(current)])
+    concluded = _conclude(label, current.label, question, compared, _gaps(current), [*notes, *side_notes(current)])
     if partial and not question.allow_partial:
         reason = f"{' '.join(dict.fromkeys(partial))} Run all of it, or pass --allow-partial. {concluded.reason}"
         return replace(concluded, verdict="cannot tell", reason=reason)
@@ -295,12 +296,11 @@ def _paired_sensitivity(everything: Sequence[Pairs], question: Question) -> str:
     """How many trials it would take to see a drop as large as the margin, from how much the two sides differ."""
     if question.margin < _SMALLEST_MARGIN:
         return ""
-    every = [d for pairs in everything for d in pairs.differences]
-    spread = max(mean([d * d for d in every]), question.margin)
-    needed = paired_trials_needed(question.margin, spread, question.alpha, POWER)
+    trials = sum(len(pairs.differences) for pairs in everything)
+    needed = paired_trials_needed(question.margin, max(discordance(everything), question.margin), question.alpha, POWER)
     return (
         f"With outcomes differing as often as here, seeing a drop of {100 * question.margin:g} points takes {needed} trials "
-        f"({100 * POWER:g} % power); there are {len(every)}."
+        f"({100 * POWER:g} % power); there are {trials}."
     )
 
 
@@ -324,14 +324,14 @@ def _gaps(*sides: Side) -> list[str]:
     return [f"{side.label} is incomplete: {', '.join(side.gaps)}" for side in sides if side.gaps]
 
 
-def _side_notes(side: Side) -> list[str]:
+def side_notes(side: Side) -> list[str]:
     """What outputs about a side must carry, and how its chains are counted."""
     chains = [suite for suite, length in (side.run.chain_lengths if side.run else {}).items() if length > 1]
     counted = [f"{suite}: a chain counts by the share of its subtasks that was done (average length / chain)." for suite in chains]
     return [*side.notices, *counted]
 
 
-def _protocol_notes(baseline: Side, current: Side, suites: Sequence[str], question: Question) -> list[str]:
+def protocol_notes(baseline: Side, current: Side, suites: Sequence[str], question: Question) -> list[str]:
     """What the two sides measured differently.
 
     Raises:
@@ -376,6 +376,13 @@ def _coverage_notes(baseline: Side, current: Side) -> list[str]:
         (side.label, sorted(set(side.suites) - set(other.suites))) for side, other in ((baseline, current), (current, baseline))
     ]
     return [f"Only {label} has {', '.join(suites)}." for label, suites in only if suites]
+
+
+def _discordance_note(baseline: Side, current: Side) -> str:
+    pairs = common_pairs(baseline, current)
+    every = [d for task in pairs for d in task.differences]
+    differing = sum(d != 0 for d in every)
+    return f"{differing} of {len(every)} trials came out differently (discordance {100 * discordance(pairs):.1f} %)."
 
 
 def _pair_notes(baseline: Side, current: Side, suites: Sequence[str]) -> list[str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from ..tables.statistics import Rate
 from ..tables.success import AVERAGE, Sheet, as_markdown
 from .comparison import Comparison
+from .ranking import Ranking
+from .real import Agreement
 from .rows import Difference
 
 if TYPE_CHECKING:
@@ -80,16 +84,81 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
+def ranking_sheets(ranking: Ranking) -> tuple[Sheet, Sheet]:
+    """The runs, those that cannot be told from the best marked, and their pairs."""
+    confidence = f"{100 * (1 - ranking.question.alpha):.4g}"
+    runs = [
+        [label, f"{_percent(rate.value)} ({100 * rate.low:.1f} - {100 * rate.high:.1f})", "yes" if label in ranking.best else ""]
+        for label, rate in zip(ranking.labels, ranking.rates, strict=True)
+    ]
+    best = frozenset(i for i, label in enumerate(ranking.labels) if label in ranking.best)
+    of_runs = Sheet(["run", f"average\n({confidence} % interval)", "cannot be told\nfrom the best"], 1, runs, best)
+    pairs = [
+        [one, other, _interval(row), f"{row.lost} / {row.gained}", _discordance(row), _p_value(row)]
+        for one, other, row in ranking.pairs
+    ]
+    confidence = f"{100 * (1 - 2 * ranking.question.alpha):.4g}"
+    columns = ["run", "against", f"difference\n({confidence} % interval)", "worse /\nbetter", "differing", "p (Holm)"]
+    return of_runs, Sheet(columns, 2, pairs, frozenset())
+
+
+def ranking_to_markdown(ranking: Ranking) -> str:
+    """Conclusion, tables and notes."""
+    runs, pairs = ranking_sheets(ranking)
+    notes = "".join(f"- {note}\n" for note in (cochran_sentence(ranking), *ranking.notes))
+    return f"# {ranking.conclusion}\n\n{as_markdown(runs)}\n{as_markdown(pairs)}\n{notes}"
+
+
+def cochran_sentence(ranking: Ranking) -> str:
+    """What Cochran's test says."""
+    test = ranking.cochran
+    if math.isnan(test.statistic):
+        return f"All runs came out the same in each of {ranking.trials} trials."
+    return (
+        f"Cochran's Q over {ranking.trials} trials: {test.statistic:.2f} with {test.degrees} degrees of freedom, "
+        f"p {'< 0.001' if test.p_value < 0.001 else f'= {test.p_value:.3f}'}."
+    )
+
+
+def agreement_sheet(agreements: Sequence[Agreement]) -> Sheet:
+    """One row per task: how far the simulator ranks policies as the robot does."""
+    rows = [[a.task, str(len(a.policies)), _with_interval(a.mmrv), _with_interval(a.pearson)] for a in agreements]
+    strong = frozenset(i for i, a in enumerate(agreements) if a.task.startswith(AVERAGE))
+    return Sheet(["task", "policies", "MMRV (95 %)", "Pearson's r (95 %)"], 1, rows, strong)
+
+
+def rates_sheet(agreements: Sequence[Agreement]) -> Sheet:
+    """The rates behind `agreement_sheet`."""
+    rows = [
+        [a.task, policy, _percent(sim), _percent(real)]
+        for a in agreements
+        for policy, sim, real in zip(a.policies, a.sim, a.real, strict=True)
+    ]
+    return Sheet(["task", "policy", "simulated", "real"], 2, rows, frozenset())
+
+
+def _with_interval(rate: Rate) -> str:
+    return "-" if math.isnan(rate.value) else f"{rate.value:.3f} ({rate.low:.3f} to {rate.high:.3f})"
+
+
+def _discordance(row: Difference) -> str:
+    return f"{100 * ((row.lost or 0) + (row.gained or 0)) / row.trials:.1f} %"
+
+
+def _p_value(row: Difference) -> str:
+    p_value = row.p_value if row.p_adjusted is None else row.p_adjusted
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 _MARKS = {"no regression": "✅", "regression": "❌", "cannot tell": "❔"}
 
 
 def _cells(row: Difference, comparison: Comparison) -> list[str]:
-    p_value = row.p_value if row.p_adjusted is None else row.p_adjusted
     mark = " worse" if row.is_worse(comparison.question.alpha) else " better" if row.is_better(comparison.question.alpha) else ""
     cells = [row.suite, row.task, str(row.trials), _percent(row.baseline), _percent(row.current)]
     cells += [_interval(row)]
     cells += [f"{row.lost} / {row.gained}"] if comparison.paired else []
-    return [*cells, ("< 0.001" if p_value < 0.001 else f"{p_value:.3f}") + mark]
+    return [*cells, _p_value(row) + mark]
 
 
 def _junit_outcome(row: Difference, comparison: Comparison) -> str:

@@ -20,10 +20,13 @@ SCORES_FILE = Path(__file__).parents[2] / "results" / "published" / "scores.json
 PREFIX = "published:"
 
 # Which of a suite's tasks a published number is the average of, as patterns.
-_TASKS_OF_GROUP = {
+TASKS_OF_GROUP = {
     "pick_coke_can": ("google_pick_coke_can_*",),
     "move_near": ("google_move_near",),
     "open_close_drawer": ("google_open_*_drawer", "google_close_*_drawer"),
+    "open_drawer": ("google_open_*_drawer",),
+    "close_drawer": ("google_close_*_drawer",),
+    "place_apple_in_closed_top_drawer": ("google_place_apple_in_closed_top_drawer",),
     "spoon_on_towel": ("widowx_spoon_on_towel",),
     "carrot_on_plate": ("widowx_carrot_on_plate",),
     "stack_cube": ("widowx_stack_cube",),
@@ -59,7 +62,7 @@ class PublishedScore:
         """Whether the number is an average over this task."""
         if self.group is None:
             return True
-        return any(fnmatchcase(task, pattern) for pattern in _TASKS_OF_GROUP[self.group])
+        return any(fnmatchcase(task, pattern) for pattern in TASKS_OF_GROUP[self.group])
 
 
 def published_scores() -> list[PublishedScore]:

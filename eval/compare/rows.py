@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...errors import ConfigError
 from ..tables.statistics import holm, mean_interval, score_test, sign_flip_test
 from ..tables.success import AVERAGE
 from .published import PublishedScore
-from .sources import TaskOutcomes
+from .sources import Side, TaskOutcomes
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,33 @@ def _sample_of(score: PublishedScore) -> list[float]:
     length = len(score.in_a_row)
     reached = [score.episodes, *(round(rate * score.episodes) for rate in score.in_a_row), 0]
     return [done / length for done in range(length + 1) for _ in range(reached[done] - reached[done + 1])]
+
+
+def discordance(pairs: Sequence[Pairs]) -> float:
+    """How much two sides differ trial by trial: the mean squared difference, the share of differing trials for 0 and 1.
+
+    What the number of trials that it takes to see a drop depends on (`vlagym.eval.tables.statistics.paired_trials_needed`).
+    """
+    return mean([d * d for task in pairs for d in task.differences])
+
+
+def common_pairs(baseline: Side, current: Side) -> list[Pairs]:
+    """The trials that two runs have in common, task by task.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    found = [
+        Pairs.of(suite, task, before.tasks[task], after.tasks[task])
+        for suite, after in current.suites.items()
+        if (before := baseline.suites.get(suite))
+        for task in after.tasks
+        if task in before.tasks
+    ]
+    pairs = [pair for pair in found if pair.differences]
+    if not pairs:
+        raise ConfigError(f"{baseline.label} and {current.label} have no episode (suite, task, trial, seed) in common.")
+    return pairs
 
 
 def trial_means(outcomes: TaskOutcomes) -> list[float]:

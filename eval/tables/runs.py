@@ -79,7 +79,7 @@ class Run:
         """Suite -> subtasks an episode asks for in a row; 1 where it asks for one thing."""
         return {leg["suite"]: max(task["chain"] for task in leg["tasks"]) for leg in self.header["legs"]}
 
-    def table(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
+    def table(self, confidence: float = 0.95, interval: IntervalMethod = "mid-p") -> pd.DataFrame:
         """The success table (see `vlagym.eval.tables.success.success_table`)."""
         return success_table(self.results, self.plan, confidence, interval)
 
@@ -88,7 +88,7 @@ class Run:
         """(suite, task) -> the group of tasks with which papers report it; empty where they report it by itself."""
         return {(leg["suite"], task["name"]): task.get("group", "") for leg in self.header["legs"] for task in leg["tasks"]}
 
-    def groups(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
+    def groups(self, confidence: float = 0.95, interval: IntervalMethod = "mid-p") -> pd.DataFrame:
         """Means over groups of tasks (see `vlagym.eval.tables.success.group_table`); empty where no suite has groups."""
         return group_table(self.results, self.plan, self.group_of_task, confidence, interval)
 
@@ -101,7 +101,7 @@ class Run:
         """Means over the variants of every category (see `vlagym.eval.tables.variants.category_table`); empty without variants."""
         return category_table(self.results, self.plan, self.variants, weighted_totals_of(self.header), confidence)
 
-    def chains(self, confidence: float = 0.95, interval: IntervalMethod = "wilson") -> pd.DataFrame:
+    def chains(self, confidence: float = 0.95, interval: IntervalMethod = "mid-p") -> pd.DataFrame:
         """How far chains got (see `vlagym.eval.tables.success.chain_table`); empty where no episode is one."""
         return chain_table(self.results, self.chain_lengths, confidence, interval)
 

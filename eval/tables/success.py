@@ -1,8 +1,8 @@
 """Success tables: per task and per suite, every rate with its interval, errors apart from failures; chains by how far they got.
 
 A trial is one observation, whatever the number of seeds it was run with, and a suite's average is the mean over its tasks, with the
-tasks as strata (see `vlagym.eval.tables.statistics`). Every table is a pandas DataFrame that can be
-shown as text, Markdown or LaTeX.
+tasks as strata (see `vlagym.eval.tables.statistics`): a score interval for an average, a mid-P interval for a single task unless
+asked otherwise. Every table is a pandas DataFrame that can be shown as text, Markdown or LaTeX.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..._durable import write_durably
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import StorageError
-from .statistics import IntervalMethod, Rate, mean_exact, mean_interval
+from .statistics import IntervalMethod, Rate, mean_exact, mean_interval, mean_mid_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def success_table(
     results: Iterable[EpisodeResult],
     planned: Sequence[EpisodeSpec],
     confidence: float = 0.95,
-    interval: IntervalMethod = "wilson",
+    interval: IntervalMethod = "mid-p",
 ) -> pd.DataFrame:
     """One row per task in the plan's order, one ``average`` row per suite and, for several suites, one over all of them.
 
@@ -66,7 +66,7 @@ def chain_table(
     results: Iterable[EpisodeResult],
     lengths: Mapping[str, int],
     confidence: float = 0.95,
-    interval: IntervalMethod = "wilson",
+    interval: IntervalMethod = "mid-p",
 ) -> pd.DataFrame:
     """How far chains of subtasks got: one row per suite and number of subtasks done in a row, and one for the average length.
 
@@ -103,7 +103,7 @@ def group_table(
     planned: Sequence[EpisodeSpec],
     groups: Mapping[tuple[str, str], str],
     confidence: float = 0.95,
-    interval: IntervalMethod = "wilson",
+    interval: IntervalMethod = "mid-p",
 ) -> pd.DataFrame:
     """Means over groups of tasks, as papers report them, and one over the groups, each counting the same.
 
@@ -315,7 +315,13 @@ def _trial_means(results: Sequence[EpisodeResult], value: Callable[[EpisodeResul
 def _rate_function(confidence: float, interval: IntervalMethod) -> _RateFunction:
     if interval == "exact":
         return lambda strata, weights: mean_exact(strata, weights, confidence)
-    return lambda strata, weights: mean_interval(strata, weights, confidence=confidence)
+
+    def rate(strata: Sequence[Sequence[float]], weights: Sequence[float] | None) -> Rate:
+        if interval == "mid-p" and len(strata) == 1:
+            return mean_mid_p(strata[0], confidence)
+        return mean_interval(strata, weights, confidence=confidence)
+
+    return rate
 
 
 def _row(suite: str, task: str, planned: int, results: Sequence[EpisodeResult], rate: Rate) -> dict[str, object]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint, proportions_ztest, samplesize_proportions_2indep_onetail
@@ -19,6 +19,7 @@ from vlagym.eval.tables.statistics import (
     holm,
     mean_exact,
     mean_interval,
+    mean_mid_p,
     paired_trials_needed,
     score_test,
     sign_flip_test,
@@ -246,3 +247,24 @@ def test_sample_sizes_refuse_what_cannot_be() -> None:
         unpaired_episodes_needed(0.9, 0.8)
     with pytest.raises(ConfigError, match="power must be between 0 and 1"):
         unpaired_episodes_needed(0.1, 0.8, power=1.0)
+
+
+@pytest.mark.parametrize(("successes", "number"), COUNTS[:-2])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_a_mid_p_limit_gives_what_was_observed_half_its_probability(successes: int, number: int, confidence: float) -> None:
+    rate, tail = mean_mid_p(episodes(successes, number), confidence), (1 - confidence) / 2
+    if successes:
+        assert binom.sf(successes, number, rate.low) + binom.pmf(successes, number, rate.low) / 2 == pytest.approx(tail)
+    else:
+        assert rate.low == 0
+    if successes < number:
+        assert binom.cdf(successes - 1, number, rate.high) + binom.pmf(successes, number, rate.high) / 2 == pytest.approx(tail)
+    else:
+        assert rate.high == 1
+
+
+@given(st.lists(st.sampled_from([0.0, 1 / 3, 0.5, 1.0]), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_a_mid_p_interval_is_within_the_exact_one_and_holds_the_mean(values: list[float]) -> None:
+    mid, exact = mean_mid_p(values), mean_exact([values])
+    assert exact.low - 1e-9 <= mid.low <= mid.value <= mid.high <= exact.high + 1e-9

@@ -21,7 +21,7 @@ from vlagym.eval.bench.synthetic import write_run
 from vlagym.eval.cli import table as cli_table
 from vlagym.eval.cli.main import main
 from vlagym.eval.run.evaluation import Outcome
-from vlagym.eval.tables.statistics import success_rate
+from vlagym.eval.tables.statistics import mean_mid_p
 from vlagym.eval.tables.success import (
     AVERAGE,
     AVERAGE_LENGTH,
@@ -103,7 +103,7 @@ def test_chains_are_counted_by_how_far_they_got(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", {"calvin": {"chain": 10}}, lambda spec: links[spec.trial], chain=5)
     table = vlagym.load_run(folder).chains().set_index("in_a_row")
     assert list(table["value"][["1", "2", "3", "4", "5"]]) == pytest.approx([0.9, 0.6, 0.6, 0.4, 0.4])
-    assert table.loc["1", ["low", "high"]].tolist() == pytest.approx(success_rate(9, 10)[1:])
+    assert table.loc["1", ["low", "high"]].tolist() == pytest.approx(mean_mid_p([1] * 9 + [0])[1:])
     average = table.loc[AVERAGE_LENGTH]
     assert average["value"] == pytest.approx(2.9)
     assert 1.5 < average["low"] < 2.9 < average["high"] < 4.2
