@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     )
     if len(arguments.runs) > 2:
         return _rank(arguments.runs, question, {"markdown": arguments.markdown, "json": arguments.json}, arguments.junit)
-    comparison = compare(*arguments.runs, question)
+    comparison = compare(arguments.runs[0], arguments.runs[1], question)
     print_comparison(comparison, make_console())
     write_outputs(comparison, {"markdown": arguments.markdown, "json": arguments.json, "junit": arguments.junit})
     return comparison.exit_code
