@@ -152,7 +152,7 @@ def _compare_perturbed(baseline: Side, current: Side, question: Question) -> Com
         raise ConfigError(
             f"nothing to compare: no variant of {current.label} has its plain episode (task, trial, seed) in {baseline.label}."
         )
-    notes = [*_side_notes(baseline), *_side_notes(current), *notes]
+    notes = [*side_notes(baseline), *side_notes(current), *notes]
     compared = _Compared(with_adjusted_p_values(rows), True, "")
     return _conclude(baseline.label, current.label, question, compared, _gaps(baseline, current), notes)
 
