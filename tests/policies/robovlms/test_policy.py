@@ -185,7 +185,7 @@ def test_other_dtypes_run(dtype: str, make: Make, calvin: list[PolicyObservation
 def test_settings_that_cannot_be_are_refused(make: Make, observe: Observe) -> None:
     for settings, message in (
         ({"checkpoint": None}, "no recipe for suite 'calvin_abc_d'"),
-        ({"attention": "flash"}, "policy.attention must be sdpa or eager"),
+        ({"attention": "flash"}, "policy.attention must be one of sdpa, eager"),
         ({"cameras": ["primary", "wrist", "primary"]}, "sees the scene and perhaps the hand"),
         ({"checkpoint": "random:robovlms-70b"}, "unknown size of random weights 'robovlms-70b'.*robovlms-200m"),
         ({"checkpoint": "random:robovlms-200m", "config": "a.json"}, "policy.config belongs to a published .pt"),
