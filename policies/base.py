@@ -48,6 +48,8 @@ class Policy(ABC):
         cameras: Images it needs in an observation; nothing else is drawn for it.
         needs_privileged_state: Whether its observations carry ``privileged``.
         max_batch: Most observations `act` may be given at once; None for any number.
+        instant: Whether `act` computes next to nothing, as that of a script: it is then called in the runner's own thread, which is
+            cheaper than asking another. Only where `seats` gives the policy itself and `max_batch` is None.
         episodes_stay: Whether an episode must be answered by the seat (see `seats`) that gave its first answer, because state of it
             is kept there. If not, any free seat is asked.
         max_episodes: Most episodes a seat can keep at a time; None for any number. Only where `episodes_stay`.
@@ -57,6 +59,7 @@ class Policy(ABC):
     cameras: tuple[str, ...] = ()
     needs_privileged_state: bool = False
     max_batch: int | None = None
+    instant: bool = False
     episodes_stay: bool = True
     max_episodes: int | None = None
 

@@ -20,6 +20,8 @@ class RandomPolicy(Policy):
         cameras: Images to ask for without looking at them, to load an environment as a real policy would.
     """
 
+    instant = True
+
     def __init__(self, suite: Suite, chunk: Chunks = 1, cameras: Sequence[Name] = ()) -> None:
         self.action_spec = suite.action_spec
         self.cameras = tuple(cameras)

@@ -31,6 +31,8 @@ class ReplayPolicy(Policy):
         chunk: Actions per call.
     """
 
+    instant = True
+
     def __init__(self, suite: Suite, run: Text, chunk: Chunks = 1) -> None:
         self.action_spec = suite.action_spec
         self._chunk = chunk

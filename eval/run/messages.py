@@ -109,6 +109,11 @@ class Failed:
     message: str
     understood: bool
 
+    @property
+    def of_the_machine(self) -> bool:
+        """Whether it is about this machine rather than about one episode: no other episode would fare better."""
+        return self.understood and self.kind in ("AssetError", "DependencyError", "ConfigError", "StorageError")
+
 
 @dataclass(frozen=True)
 class Lost:

@@ -19,9 +19,6 @@ from .messages import Actions, Begin, Ended, Failed, Lost, Message, Ready, Worke
 from .seats import Answer, SeatPool
 from .workers import Worker, WorkerPool
 
-# Errors about this machine rather than about one episode: no other episode would fare better.
-_MACHINE_ERRORS = ("AssetError", "DependencyError", "ConfigError", "StorageError")
-
 
 class Runner:
     """Runs episodes of one suite with one policy.
@@ -132,6 +129,8 @@ class Runner:
         for episode in seats.ask([observation for _, observation in self._observed.values()], self._fresh):
             self._asked[episode], _ = self._observed.pop(episode)
             self._fresh.discard(episode)
+        for answer in seats.answers() if seats.instant else ():
+            self._pass_on(answer, seats, queue)
 
     def _pass_on(self, answer: Answer, seats: SeatPool, queue: EpisodeQueue) -> None:
         """Give a seat's answer to the workers that wait for it; one whose worker is gone is nobody's."""
@@ -151,16 +150,15 @@ class Runner:
 
     def _end(self, result: EpisodeResult, worker: Worker, seats: SeatPool) -> None:
         self._leave(worker, seats, again=False)
-        attempts = self._failures.get(result.spec, 0) + (result.error is None)
-        execution = {"worker": worker.index, "attempts": attempts, **result.execution}
+        tried = self._failures.get(result.spec, 0) + (result.error is None)
         for subscriber in self._subscribers:
-            subscriber.episode_ended(replace(result, execution=execution))
+            subscriber.episode_ended(replace(result, execution={"worker": worker.index, "attempts": tried, **result.execution}))
 
     def _replace(self, worker: Worker, message: Failed | Lost, pool: WorkerPool, seats: SeatPool, queue: EpisodeQueue) -> None:
         """Replace the worker and decide about its episode."""
         reason = f"worker {worker.index}: {message.reason}" if isinstance(message, Lost) else f"{message.kind}: {message.message}"
         understood = isinstance(message, Failed) and message.understood
-        if isinstance(message, Failed) and understood and message.kind in _MACHINE_ERRORS:
+        if isinstance(message, Failed) and message.of_the_machine:
             raise RunError(message.message)
         if not worker.ready:
             self._failed_starts += 1

@@ -104,6 +104,7 @@ class SeatPool:
 
     Attributes:
         bell: Readable when a seat has answered; for `multiprocessing.connection.wait`.
+        instant: Whether answers are there as soon as it has been asked (`Policy.instant`); there is no thread then.
         use: How the policy was used so far.
     """
 
@@ -119,7 +120,8 @@ class SeatPool:
         self._seats = [_Seat(seat, f"{name} seat {i}" if len(seats) > 1 else name) for i, seat in enumerate(seats)]
         share = -(-at_once // len(seats))  # so that the episodes spread over the seats
         self._most_episodes = min(share, policy.max_episodes or share)
-        for seat in self._seats:
+        self.instant = policy.instant and list(seats) == [policy] and policy.max_batch is None
+        for seat in () if self.instant else self._seats:
             seat.thread = threading.Thread(target=self._drive, args=(seat,), name=seat.name, daemon=True)
             seat.thread.start()
 
@@ -150,6 +152,8 @@ class SeatPool:
             taken += question.episodes
             if question.episodes or question.over:
                 seat.ask(question)
+                if self.instant:
+                    self._answer_next(seat)
         return taken
 
     def forget(self, episode: str, again: bool) -> None:
@@ -168,11 +172,8 @@ class SeatPool:
             PolicyError: The policy broke its contract, called ``sys.exit``, or has not answered within the time limit.
             BaseException: Whatever else the policy raised.
         """
-        self.bell.setblocking(False)
-        try:
-            self.bell.recv(4096)
-        except BlockingIOError:
-            self._check_deadlines()
+        if not self.instant:
+            self._hear_bell()
         while not self._answers.empty():
             seat, chunks, done, seconds, error = self._answers.get()
             question, seat.question = seat.question, None
@@ -209,11 +210,13 @@ class SeatPool:
         for seat in self._seats:
             if seat.over and seat.question is None:
                 seat.ask(Question([], [], seat.over))
+                if self.instant:
+                    self._answer_next(seat)
             seat.questions.put(None)
         deadline = time.monotonic() + _CLOSE_TIMEOUT_S
         for seat in self._seats:
-            assert seat.thread is not None
-            seat.thread.join(max(0.0, deadline - time.monotonic()))
+            if seat.thread is not None:
+                seat.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _batch(self, seat: _Seat, waiting: list[PolicyObservation]) -> list[PolicyObservation]:
         """What a free seat is asked next; episodes that begin here are noted as its own."""
@@ -246,19 +249,33 @@ class SeatPool:
                     f"{seat.name} has not answered for {self._timeout_s:g} s (policy_timeout_s), asked about {asked}."
                 )
 
+    def _hear_bell(self) -> None:
+        self.bell.setblocking(False)
+        try:
+            self.bell.recv(4096)
+        except BlockingIOError:
+            self._check_deadlines()
+
     def _drive(self, seat: _Seat) -> None:
         """The seat's thread: answer questions until there are no more."""
-        while (question := seat.questions.get()) is not None:
-            chunks: list[Chunk] = []
-            done: list[bool] = []
-            error: BaseException | None = None
-            began = time.perf_counter()
-            try:
-                chunks, done = _answer(seat.policy, self._suite, question)
-            except BaseException as raised:  # handed to the main thread, which decides
-                error = raised
-            self._answers.put((seat, chunks, done, time.perf_counter() - began, error))
+        while self._answer_next(seat):
             self._rope.send(b"!")
+
+    def _answer_next(self, seat: _Seat) -> bool:
+        """Answer a question; False if there are no more."""
+        question = seat.questions.get()
+        if question is None:
+            return False
+        chunks: list[Chunk] = []
+        done: list[bool] = []
+        error: BaseException | None = None
+        began = time.perf_counter()
+        try:
+            chunks, done = _answer(seat.policy, self._suite, question)
+        except BaseException as raised:  # handed to the main thread, which decides
+            error = raised
+        self._answers.put((seat, chunks, done, time.perf_counter() - began, error))
+        return True
 
 
 def _answer(policy: Policy, suite: Suite, question: Question) -> tuple[list[Chunk], list[bool]]:

@@ -34,6 +34,8 @@ class ScriptedPolicy(Policy):
 
     needs_privileged_state = True
 
+    instant = True
+
     def __init__(self, suite: Suite, make_expert: Callable[[PolicyObservation], Expert]) -> None:
         self.action_spec = suite.action_spec
         self._make_expert = make_expert
