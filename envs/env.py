@@ -27,7 +27,7 @@ from .spec import MAX_INSTRUCTION_LENGTH
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .spec import EnvState, Float32Array, Float64Array, Image, Observation, SuiteSettings, Task
+    from .spec import EnvState, Float64Array, Image, Observation, SuiteSettings, Task
 
 
 class StageClock:
@@ -156,8 +156,8 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         """float64[P]: the simulator's state after the last step (positions, velocities, time)."""
 
     @abstractmethod
-    def _state_vector(self) -> Float32Array:
-        """float32[S] as the suite's `StateSpec` declares."""
+    def _state_vector(self) -> Float64Array:
+        """float64[S] as the suite's `StateSpec` declares; an observation has it in float32."""
 
     @property
     @abstractmethod
@@ -175,6 +175,10 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
     def privileged_state(self) -> dict[str, Float64Array]:
         """Named facts no camera gives (object poses, ...) for scripted experts; empty where a benchmark has none to offer."""
         return {}
+
+    def precise_state(self) -> Float64Array:
+        """The state of the last observation before it was rounded to float32, for policies that send it on in double precision."""
+        return np.asarray(self._state_vector(), np.float64)
 
     def bare_physics(self, steps: int) -> None:
         """Advance the simulator by the substeps of `steps` control steps with nothing around them: the floor of a benchmark.
@@ -320,7 +324,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
 
     def _observe(self) -> Observation:
         images = {camera: self.render(camera) for camera in self.observation_cameras}
-        return {"images": images, "state": self._state_vector(), "instruction": self.instruction}
+        return {"images": images, "state": self._state_vector().astype(np.float32), "instruction": self.instruction}
 
     def _info(self, success: bool) -> dict[str, Any]:
         assert self._task is not None

@@ -34,12 +34,12 @@ class Observation(TypedDict):
 
     Attributes:
         images: Camera name -> uint8[H, W, 3], RGB, upright as a person sees the scene.
-        state: float32[S], laid out as the suite's `StateSpec` declares.
+        state: float32[S], laid out as the suite's `StateSpec` declares; float64 for a policy with `precise_state`.
         instruction: The sentence that holds now; it may change within an episode.
     """
 
     images: dict[str, Image]
-    state: Float32Array
+    state: NDArray[np.floating[Any]]
     instruction: str
 
 
@@ -52,7 +52,7 @@ class ActionSpec:
         low, high: Range the suite accepts per entry; values outside are the suite's to clip, as its protocol says.
         mode: ``delta`` moves relative to a pose, ``absolute`` names the pose.
         frame: Frame the pose entries are expressed in.
-        rotation: Convention of the rotation entries.
+        rotation: Convention of the rotation entries. ``6d``: two columns of the matrix, one by one or row by row.
         unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians.
         gripper_open, gripper_closed: Values that mean fully open and fully closed.
         control_hz: Actions per simulated second.
@@ -63,7 +63,7 @@ class ActionSpec:
     high: tuple[float, ...]
     mode: Literal["delta", "absolute"]
     frame: Literal["base", "world", "eef"]
-    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw"]
+    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw", "6d_columns", "6d_rows"]
     unit: Literal["controller", "m_rad"]
     gripper_open: float
     gripper_closed: float

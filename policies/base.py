@@ -47,6 +47,7 @@ class Policy(ABC):
         action_spec: What the policy emits, after its own transforms. A run starts only if it means the same as the suite's.
         cameras: Images it needs in an observation; nothing else is drawn for it.
         needs_privileged_state: Whether its observations carry ``privileged``.
+        precise_state: Whether the state in its observations is float64, not yet rounded to float32.
         max_batch: Most observations `act` may be given at once; None for any number.
         instant: Whether `act` computes next to nothing, as that of a script: it is then called in the runner's own thread, which is
             cheaper than asking another. Only where `seats` gives the policy itself and `max_batch` is None.
@@ -58,6 +59,7 @@ class Policy(ABC):
     action_spec: ActionSpec
     cameras: tuple[str, ...] = ()
     needs_privileged_state: bool = False
+    precise_state: bool = False
     max_batch: int | None = None
     instant: bool = False
     episodes_stay: bool = True

@@ -1,7 +1,7 @@
-"""What surrounds a network in a policy, as the recipe says: images on their way in, actions on their way out.
+"""What surrounds a network in a policy, as the recipe says: images and state on their way in, actions on their way out.
 
-Shared by the adapters of networks. It keeps what action transforms remember of each episode, and it is where a
-number that is not finite is caught, before a transform could turn it into a plausible action.
+Shared by adapters of networks and by clients of servers. It keeps what action transforms remember of each episode, and it is where
+a number that is not finite is caught, before a transform could turn it into a plausible action.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ..envs.spec import ActionSpec
 from ..envs.suite import Suite
 from ..errors import ConfigError, PolicyError
 from .base import Chunk, PolicyObservation
-from .transforms import action_transforms, check_image, describe, image_transforms
+from .transforms import action_transforms, check_image, describe, image_transforms, state_transforms
+from .transforms.poses import ROTATION_SIZES, with_rotation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Named = Sequence[str | Mapping[str, Any]]
 
 _MEANING = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
+_OPTIONAL = ("state_transforms",)
 _MAX_THREADS = 8
 
 
@@ -38,13 +40,15 @@ class Recipe(TypedDict, total=False):
 
     Attributes:
         cameras: Names of the cameras whose images the network sees, in its order.
-        image_transforms: By name, applied to each image.
+        image_transforms: By name, applied to each image; or such a list for each camera.
+        state_transforms: By name, applied to the state; none if left out.
         action_transforms: By name, applied to each chunk.
         emits: What the network's actions mean before the transforms: fields of `ActionSpec`.
     """
 
     cameras: Sequence[str] | None
-    image_transforms: Named | None
+    image_transforms: Named | Mapping[str, Named] | None
+    state_transforms: Named | None
     action_transforms: Named | None
     emits: Mapping[str, Any] | None
 
@@ -70,15 +74,21 @@ class Pipeline:
         cameras, emits = recipe.get("cameras"), recipe.get("emits")
         images, actions = recipe.get("image_transforms"), recipe.get("action_transforms")
         if cameras is None or images is None or actions is None or emits is None:
-            raise no_recipe(suite, policy, [name for name in names if recipe.get(name) is None])
+            raise no_recipe(suite, policy, [name for name in names if name not in _OPTIONAL and recipe.get(name) is None])
         self.cameras = tuple(cameras)
-        self._image_transforms = image_transforms(images)
+        if isinstance(images, Mapping) and set(images) != set(self.cameras):
+            raise ConfigError(f"policy.image_transforms must have a list for each of {list(cameras)}; it has {list(images)}.")
+        self._image_transforms = {
+            camera: image_transforms(images[camera] if isinstance(images, Mapping) else images) for camera in self.cameras
+        }
+        self._state_transforms = state_transforms(recipe.get("state_transforms") or ())
         self._action_transforms = action_transforms(actions)
         self.emitted = _emitted_spec(suite, emits)
         self.action_spec = self.emitted
         for transform in self._action_transforms:
             self.action_spec = transform.spec(self.action_spec)
         self._memories: dict[str, list[dict[str, Any]]] = {}
+        self._given: dict[str, tuple[int, Chunk]] = {}  # by episode: the last chunk and the step at which it was given
         self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="images")
 
     def keep_cameras(self, count: int) -> None:
@@ -94,6 +104,7 @@ class Pipeline:
         """Drop what belongs to these episodes."""
         for episode_id in episode_ids:
             self._memories.pop(episode_id, None)
+            self._given.pop(episode_id, None)
 
     def images(self, observations: Sequence[PolicyObservation]) -> list[list[Image]]:
         """The images of each observation, one per camera of the recipe, transformed.
@@ -106,6 +117,16 @@ class Pipeline:
         count = len(self.cameras)
         return [done[start : start + count] for start in range(0, len(done), count)]
 
+    def state(self, observation: PolicyObservation) -> NDArray[np.float64]:
+        """The state of an observation, float64[S] -> float64[S'], transformed."""
+        state = np.asarray(observation["state"], np.float64)
+        step, chunk = self._given.get(observation["episode_id"], (observation["step"], None))
+        done = observation["step"] - step  # a new subtask cuts a chunk short
+        executed = chunk[min(done, len(chunk)) - 1] if chunk is not None and done > 0 else None
+        for transform in self._state_transforms:
+            state = transform(state, executed)
+        return state
+
     def actions(self, observation: PolicyObservation, chunk: Chunk) -> Chunk:
         """What the network says for an observation, float[T, A], as the suite takes it.
 
@@ -117,6 +138,7 @@ class Pipeline:
                 f"the network's action for episode {observation['episode_id']} at step {observation['step']} is not finite: "
                 f"{chunk[~np.isfinite(chunk).all(axis=1)][0].tolist()}. Check the statistics of the checkpoint and policy.dtype."
             )
+        self._given[observation["episode_id"]] = observation["step"], chunk
         for transform, memory in zip(self._action_transforms, self._memories[observation["episode_id"]], strict=True):
             chunk = transform(chunk, memory)
         return chunk
@@ -125,7 +147,8 @@ class Pipeline:
         """The recipe as plain JSON values."""
         return {
             "cameras": list(self.cameras),
-            "image_transforms": describe(self._image_transforms),
+            "image_transforms": self._describe_images(),
+            **({"state_transforms": describe(self._state_transforms)} if self._state_transforms else {}),
             "action_transforms": describe(self._action_transforms),
             "emits": {name: getattr(self.emitted, name) for name in _MEANING},
         }
@@ -136,9 +159,15 @@ class Pipeline:
 
     def _image(self, image: Any, camera: str) -> Image:
         transformed = check_image(image, camera)
-        for transform in self._image_transforms:
+        for transform in self._image_transforms[camera]:
             transformed = transform(transformed)
         return transformed
+
+    def _describe_images(self) -> list[str] | dict[str, list[str]]:
+        """One list if it is the same for all cameras."""
+        described = {camera: describe(transforms) for camera, transforms in self._image_transforms.items()}
+        lists = list(described.values())
+        return lists[0] if lists and all(entry == lists[0] for entry in lists) else described
 
 
 def no_recipe(suite: Suite, policy: str, missing: Sequence[str]) -> ConfigError:
@@ -156,4 +185,9 @@ def _emitted_spec(suite: Suite, emits: Mapping[str, Any]) -> ActionSpec:
     if set(emits) != set(_MEANING):
         raise ConfigError(f"policy.emits must say {', '.join(_MEANING)}; got {', '.join(emits) or 'nothing'}.")
     check_settings("policy.emits.", ActionSpec, emits)
-    return replace(suite.action_spec, **emits)
+    meaning = {name: value for name, value in emits.items() if name != "rotation"}
+    rotation = emits["rotation"]
+    before = suite.action_spec
+    if rotation in ROTATION_SIZES and ROTATION_SIZES[rotation] != before.size - 4:
+        return replace(with_rotation(before, rotation), **meaning)
+    return replace(before, **emits)

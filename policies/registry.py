@@ -34,9 +34,29 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "rt1": "vlagym.policies.rt1.policy:make_rt1",
         "rt1_x": "vlagym.policies.rt1.policy:make_rt1_x",
         "robovlms": "vlagym.policies.robovlms.policy:make_robovlms",
+        "openpi": "vlagym.policies.remote.families:make_openpi",
+        "groot": "vlagym.policies.remote.families:make_groot",
+        "starvla": "vlagym.policies.remote.families:make_starvla",
+        "vla_eval_server": "vlagym.policies.remote.families:make_vla_eval_server",
+        "openvla_rest": "vlagym.policies.remote.families:make_openvla_rest",
+        "openvla_oft_rest": "vlagym.policies.remote.families:make_openvla_oft_rest",
+        "xvla": "vlagym.policies.remote.families:make_xvla",
     },
     group="vlagym.policies",
 )
+
+
+# Models that people look for by name, and the policy that evaluates each: a client of the server that its authors ship.
+_OPENPI = "policy=openpi policy.url=ws://HOST:8000, a client of openpi's own server"
+_GROOT = "policy=groot policy.url=tcp://HOST:5555, a client of GR00T's own server"
+_VLA_EVAL = "policy=vla_eval_server policy.url=ws://HOST:8000, a client of the servers of allenai's vla-eval"
+MODELS = {
+    **dict.fromkeys(("pi0", "pi05", "pi0.5", "pi0_fast", "pi0-fast", "pi_zero", "roboarena", "sglang", "vllm"), _OPENPI),
+    **dict.fromkeys(("gr00t", "gr00t_n1", "gr00t_n1.6", "gr00t_n1.7", "gr00t-n1.6", "gr00t-n1.7", "groot_n1"), _GROOT),
+    **dict.fromkeys(("cogact", "vla_eval", "vla-eval", "molmobot", "vlanext"), _VLA_EVAL),
+    **dict.fromkeys(("star_vla", "starvla_server"), "policy=starvla policy.url=ws://HOST:10093, a client of starVLA's own server"),
+    **dict.fromkeys(("x-vla", "x_vla"), "policy=xvla policy.url=http://HOST:8000, a client of X-VLA's own server"),
+}
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ class CalvinEnv(VlaEnv):
         """float64[24] as upstream's ``scene_obs``, see `PlayTable.scene_obs`."""
         return self._world.scene_obs()
 
-    def _state_vector(self) -> Float32Array:
-        return self._world.robot_obs().astype(np.float32)
+    def _state_vector(self) -> Float64Array:
+        return np.asarray(self._world.robot_obs(), np.float64)
 
     def privileged_state(self) -> dict[str, Float64Array]:
         """``robot_obs`` [15], ``scene_obs`` [24], each block's xyz and Euler xyz [6], the ``subtask``'s index in `TASKS` [1]."""

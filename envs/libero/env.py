@@ -25,7 +25,7 @@ from .tasks import TaskFiles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..spec import EnvState, Float32Array, Float64Array, Image
+    from ..spec import EnvState, Float64Array, Image
     from .settings import LiberoSettings
     from .setups import Setup
 
@@ -121,8 +121,11 @@ class LiberoEnv(VlaEnv):
         self._world = self._world_of(setup.files)
         self._instruction = setup.instruction
         self._noise = self._world.begin(self._suite, task.name, trial, seed, setup)
+        engine = self._world.engine
+        engine.absolute = False
         for _ in range(self._suite.settle_steps):
             self._advance(SETTLE_ACTION)
+        engine.absolute = self._suite.control == "absolute"
 
     def _advance(self, action: NDArray[np.floating[Any]]) -> StepOutcome:
         self._world.engine.step(action)
@@ -148,7 +151,7 @@ class LiberoEnv(VlaEnv):
     def physics_state(self) -> Float64Array:
         return self._world.engine.physics_state()
 
-    def _state_vector(self) -> Float32Array:
+    def _state_vector(self) -> Float64Array:
         return self._world.engine.proprioception.vector()
 
     @property

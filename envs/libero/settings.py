@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...edges.settings import Count, Index, Name, Pixels, Seed, check_fields
-from ..robosuite.specs import ACTION_SPEC, STATE_SPEC
+from ..robosuite.specs import ABSOLUTE_ACTION_SPEC, ACTION_SPEC, STATE_SPEC
 from ..spec import ActionSpec, StateSpec, SuiteSettings, Task
 from .setups import Setup
 from .tasks import TRIALS, suite_tasks, task_files
 
 Scenes = Literal["reference", "independent"]
+Control = Literal["delta", "absolute"]
 
 BENCHMARK = "libero"
 
@@ -31,6 +32,9 @@ class LiberoSettings(SuiteSettings):
             task has. ``independent``: each trial has a scene of its own that depends on nothing else.
         scene_seed: Seeds the scenes: 0 in OpenVLA and OpenVLA-OFT, 7 in openpi. None for the episode's own seed.
         image_size: Height and width of both cameras' images, pixels.
+        control: What an action says once the settle steps are over: how far to move (``delta``, as in the reference protocol), or
+            where to be (``absolute``: robosuite's ``use_delta = False``, its position in m, its orientation as a rotation vector of
+            the controller's frame, which is the hand's turned by -90 degrees about its z axis).
         mujoco_version: The only version that this suite runs on: others move objects and darken images.
     """
 
@@ -39,6 +43,7 @@ class LiberoSettings(SuiteSettings):
     scenes: Scenes = "reference"
     scene_seed: Seed | None = 0
     image_size: Pixels = 256
+    control: Control = "delta"
     mujoco_version: Name = "3.3.2"
 
     def __post_init__(self) -> None:
@@ -56,7 +61,7 @@ class LiberoSettings(SuiteSettings):
 
     @property
     def action_spec(self) -> ActionSpec:
-        return ACTION_SPEC
+        return ACTION_SPEC if self.control == "delta" else ABSOLUTE_ACTION_SPEC
 
     @property
     def state_spec(self) -> StateSpec:

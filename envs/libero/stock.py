@@ -49,19 +49,21 @@ def run_stock(suite: LiberoSettings, task: str, actions: Sequence[Float32Array],
         )
     try:
         for init_state, chunk in zip(load_init_states(files.init_states), actions, strict=False):
-            yield _run_episode(env, generator, init_state, suite.settle_steps, chunk)
+            yield _run_episode(env, generator, init_state, suite, chunk)
     finally:
         env.close()
 
 
-def _run_episode(env: Any, generator: np.random.RandomState, init_state: Any, settle_steps: int, actions: Any) -> StockEpisode:
+def _run_episode(env: Any, generator: np.random.RandomState, init_state: Any, suite: LiberoSettings, actions: Any) -> StockEpisode:
     started, cpu_started = time.perf_counter(), time.process_time()
     with numpy_random(generator):
         # ControlEnv.reset, around it, runs for ever if anything is raised.
         env.env.reset()
     env.set_init_state(init_state)
-    for _ in range(settle_steps):
+    for _ in range(suite.settle_steps):
         env.step(SETTLE_ACTION)
+    for robot in env.robots:
+        robot.controller.use_delta = suite.control == "delta"
     steps = 0
     for action in actions:
         steps += 1

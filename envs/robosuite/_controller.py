@@ -73,10 +73,10 @@ class OscPose:
     """
 
     def __init__(self, robot: Any, model: Any, data: Any) -> None:
-        from robosuite.utils import control_utils
+        from robosuite.utils import control_utils, transform_utils
 
         _check_settings(robot)
-        self._functions = control_utils
+        self._functions, self._transforms = control_utils, transform_utils
         self._robot, self._model, self._data = robot, model, data
         self._site = robot.eef_site_id
         self._joints = _span(robot._ref_joint_pos_indexes)
@@ -114,6 +114,13 @@ class OscPose:
         if delta[3:].any():
             self._goal_ori = self._functions.set_goal_orientation(delta[3:], self._reading.ee_ori_mat)
         self._goal_pos = self._reading.ee_pos + delta[:3]
+        self._fingers_move = _GRIPPER_STEP * np.sign(action[6:])
+
+    def set_absolute_goal(self, action: NDArray[np.floating[Any]]) -> None:
+        """Take an action float[7] with ``use_delta`` off: the pose itself (m, rotation vector), and where the fingers go."""
+        turn = self._transforms.quat2mat(self._transforms.axisangle2quat(action[3:6]))
+        self._goal_ori = self._functions.set_goal_orientation(action[3:6], self._reading.ee_ori_mat, set_ori=turn)
+        self._goal_pos = self._functions.set_goal_position(action[:3], self._reading.ee_pos, set_pos=action[:3])
         self._fingers_move = _GRIPPER_STEP * np.sign(action[6:])
 
     def read(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..env import StageClock
-    from ..spec import EnvState, Float32Array, Float64Array, Image
+    from ..spec import EnvState, Float64Array, Image
 
 # Argument of mj_forwardSkip: nothing reads MuJoCo's sensors.
 _NO_SENSORS = 1
@@ -46,8 +46,8 @@ class Proprioception(NamedTuple):
     gripper_qpos: Float64Array
     joint_pos: Float64Array
 
-    def vector(self) -> Float32Array:
-        """float32[8]: eef_pos, orientation as axis times angle (rad), gripper_qpos.
+    def vector(self) -> Float64Array:
+        """float64[8]: eef_pos, orientation as axis times angle (rad), gripper_qpos.
 
         The layout of the policies trained on LIBERO (openvla-oft, experiments/robot/libero/libero_utils.py). The quaternion is
         converted as it comes: q and -q give different vectors.
@@ -56,7 +56,7 @@ class Proprioception(NamedTuple):
 
         # quat2axisangle clips its argument in place.
         axis_angle = quat2axisangle(self.eef_quat_xyzw.copy())
-        return np.concatenate([self.eef_pos, axis_angle, self.gripper_qpos], dtype=np.float32, casting="same_kind")
+        return np.concatenate([self.eef_pos, axis_angle, self.gripper_qpos])
 
 
 class _SamplingTimer:
@@ -100,6 +100,7 @@ class Engine:
         env: The upstream environment, for what is particular to it (its success check, its objects). Do not step or reset it.
         model: `mujoco.MjModel`.
         data: `mujoco.MjData`. After `step`, poses are those before the last integration, as robosuite leaves them.
+        absolute: Whether actions name the pose to be at, instead of how far to move.
         visual_sites: Ids of sites whose visibility changes within an episode; part of the render state.
     """
 
@@ -117,6 +118,7 @@ class Engine:
         self._timer = _SamplingTimer(1.0 / self.env.control_freq, self.env.model_timestep)
         self._eef_body = self.env.sim.model.body_name2id(self._robot.robot_model.eef_name)
         self._renderer: Renderer | None = None
+        self.absolute = False
 
     def track(self, visual_sites: Sequence[str] = (), bodies: Sequence[str] = ()) -> None:
         """Name what else varies between episodes: sites that light up, and bodies without joints that resets move."""
@@ -165,7 +167,7 @@ class Engine:
         self._sample(self._qpos_of_poses)
 
     def step(self, action: NDArray[np.floating[Any]]) -> None:
-        """Execute one action float[7]: six entries in controller units, then the gripper."""
+        """Execute one action float[7]: six entries in controller units (m and rad where `absolute`), then the gripper."""
         import mujoco
 
         model, data, controller = self.model, self.data, self._controller
@@ -185,7 +187,10 @@ class Engine:
             else:
                 controller.read()
             if substep == 0:
-                controller.set_goal(action)
+                if self.absolute:
+                    controller.set_absolute_goal(action)
+                else:
+                    controller.set_goal(action)
             controller.actuate()
             actuated = perf_counter()
             samples = self._timer.tick()

@@ -20,7 +20,7 @@ from .specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..spec import EnvState, Float32Array, Float64Array, Image
+    from ..spec import EnvState, Float64Array, Image
 
 MODELS_KEPT = 2  # the runner keeps a worker on its task; with its textures uploaded a model takes half a gigabyte
 GRIP_SITE = "gripper0_grip_site"
@@ -78,7 +78,7 @@ class RobosuiteEnv(VlaEnv):
     def physics_state(self) -> Float64Array:
         return self._engine.physics_state()
 
-    def _state_vector(self) -> Float32Array:
+    def _state_vector(self) -> Float64Array:
         return self._engine.proprioception.vector()
 
     @property

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import pi
+
 from ..spec import ActionSpec, StateField, StateSpec
 
 ROBOT = "Panda"
@@ -22,6 +25,12 @@ ACTION_SPEC = ActionSpec(
     gripper_open=-1.0,
     gripper_closed=1.0,
     control_hz=CONTROL_HZ,
+)
+
+# With use_delta off the controller takes the pose itself, in metres and radians (robosuite 1.4.0, controllers/osc.py, set_goal).
+# Nothing is clipped; these bounds are what the arm can reach.
+ABSOLUTE_ACTION_SPEC = replace(
+    ACTION_SPEC, mode="absolute", unit="m_rad", low=(-2.0,) * 3 + (-pi,) * 3 + (-1.0,), high=(2.0,) * 3 + (pi,) * 3 + (1.0,)
 )
 
 STATE_SPEC = StateSpec(

@@ -21,7 +21,7 @@ from .world import STAGES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..spec import EnvState, Float32Array, Float64Array, Image, Task
+    from ..spec import EnvState, Float64Array, Image, Task
     from .episode import Episode
     from .settings import SimplerSettings
 
@@ -96,9 +96,9 @@ class SimplerEnv(VlaEnv):
     def physics_state(self) -> Float64Array:
         return self.episode.world.state()
 
-    def _state_vector(self) -> Float32Array:
+    def _state_vector(self) -> Float64Array:
         pose = self.episode.world.end_effector_at_base()
-        return np.concatenate((pose.p, pose.q, [self.episode.world.gripper_closedness()])).astype(np.float32)
+        return np.concatenate((pose.p, pose.q, [self.episode.world.gripper_closedness()])).astype(np.float64)
 
     def privileged_state(self) -> dict[str, Float64Array]:
         """World poses (position in m, quaternion w x y z) of the tool centre point and of every object by name."""

@@ -36,7 +36,7 @@ from ...edges.settings import (
 from ...envs.assets.settings import Source
 from ...envs.registry import BENCHMARKS, make_suite
 from ...errors import ConfigError
-from ...policies.registry import POLICIES
+from ...policies.registry import MODELS, POLICIES
 from .overrides import as_typed
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
@@ -263,6 +263,8 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
         key, separator, value = override.lstrip("+~").partition("=")
         if not separator:
             return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
+        if key == "policy" and value not in policies and value.lower() in MODELS:
+            return ConfigError(f"there is no policy {value!r}: that model is evaluated with {MODELS[value.lower()]}.")
         if key == "policy" and value not in policies:
             return unknown_name("policy", value, policies)
     known = _flat_keys(_compose(groups, config_name, complete=False))

@@ -24,6 +24,7 @@ class WorkerSettings:
         suite: What to build the environment from.
         cameras: Images the policy needs in an observation.
         privileged: Whether observations carry `VlaEnv.privileged_state`.
+        precise: Whether their state is `VlaEnv.precise_state`, in float64.
         record: Where and what to record; None records nothing.
         egl_devices: GPUs to render on; worker i uses entry i modulo their number. None leaves the choice to the driver.
     """
@@ -31,6 +32,7 @@ class WorkerSettings:
     suite: Suite
     cameras: tuple[str, ...]
     privileged: bool
+    precise: bool
     record: RecordSettings | None
     egl_devices: tuple[int, ...] | None = None
 

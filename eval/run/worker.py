@@ -28,7 +28,7 @@ def worker_main(end: socket.socket, index: int, settings: WorkerSettings) -> Non
         return
     _send(channel, Ready())
     try:
-        _serve(channel, rollout, settings.privileged)
+        _serve(channel, rollout, settings)
     finally:
         rollout.abandon()
         rollout.env.close()
@@ -42,7 +42,7 @@ def _build(settings: WorkerSettings) -> Rollout:
     return Rollout(env, [TrajectoryRecorder(settings.record), *video])
 
 
-def _serve(channel: Channel, rollout: Rollout, privileged: bool) -> None:
+def _serve(channel: Channel, rollout: Rollout, settings: WorkerSettings) -> None:
     clock = rollout.env.clock
     while True:
         try:
@@ -54,7 +54,7 @@ def _serve(channel: Channel, rollout: Rollout, privileged: bool) -> None:
             return
         assert command is not None  # this end waits for whole messages
         try:
-            answer = _execute(command, rollout, privileged)
+            answer = _execute(command, rollout, settings)
         except Exception as error:  # sent on: the main process decides
             rollout.abandon()
             answer = _failure(error)
@@ -63,7 +63,7 @@ def _serve(channel: Channel, rollout: Rollout, privileged: bool) -> None:
                 return
 
 
-def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Message:
+def _execute(command: Begin | Actions, rollout: Rollout, settings: WorkerSettings) -> Message:
     env = rollout.env
     if isinstance(command, Begin):
         rollout.abandon()  # an episode that the policy lost
@@ -75,7 +75,9 @@ def _execute(command: Begin | Actions, rollout: Rollout, privileged: bool) -> Me
         if chunk.observation is None:
             return Ended(rollout.finish(chunk))
         observation, new_subtask = chunk.observation, chunk.new_subtask
-    return Observed(observation, env.privileged_state() if privileged else None, rollout.steps, new_subtask)
+    if settings.precise:
+        observation = {**observation, "state": env.precise_state()}
+    return Observed(observation, env.privileged_state() if settings.privileged else None, rollout.steps, new_subtask)
 
 
 def _failure(error: Exception) -> Failed:

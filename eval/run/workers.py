@@ -210,5 +210,10 @@ def worker_settings(
 ) -> WorkerSettings:
     """The settings of the workers that serve a policy."""
     return WorkerSettings(
-        suite, tuple(policy.cameras), policy.needs_privileged_state, record, tuple(egl_devices) if egl_devices else None
+        suite=suite,
+        cameras=tuple(policy.cameras),
+        privileged=policy.needs_privileged_state,
+        precise=policy.precise_state,
+        record=record,
+        egl_devices=tuple(egl_devices) if egl_devices else None,
     )

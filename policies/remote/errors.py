@@ -11,3 +11,7 @@ class WireError(PolicyError):
 
 class LinkError(Exception):
     """The connection broke or the answer is overdue: what was asked is unanswered, and one has to connect again."""
+
+
+class OverdueError(LinkError):
+    """The answer is overdue; the server may still be busy with the question."""

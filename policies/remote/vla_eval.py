@@ -113,6 +113,7 @@ class VlaEvalWire(Wire):
         self._benchmark = benchmark
         self._png = image_format == "png"
         self._seq = 0
+        self._restart = False
 
     def open(self, channel: Channel) -> dict[str, Any]:
         self._seq = 0
@@ -127,6 +128,9 @@ class VlaEvalWire(Wire):
         return {name: plain_json(payload[name]) for name in names if name in payload}
 
     def begin(self, channel: Channel, question: Question) -> None:
+        if question.step:  # a new subtask of the same episode: the server drops what is left of its chunk
+            self._restart = True
+            return
         suite, task, trial, _ = question.episode_id.split("/")
         described = {"name": question.instruction, "suite": suite, "task": task, "episode_idx": int(trial)}
         channel.send(self._message("episode_start", {"task": described}))
@@ -136,7 +140,9 @@ class VlaEvalWire(Wire):
 
     def ask(self, channel: Channel, questions: Sequence[Question]) -> list[Array]:
         (question,) = questions
-        payload = self._answer(channel, "observation", self.observation(question), "action")
+        restart = {"episode_restart": True} if self._restart else {}
+        self._restart = False
+        payload = self._answer(channel, "observation", {**self.observation(question), **restart}, "action")
         return [chunk_of(payload.get("actions"), "the server's answer")]
 
     def observation(self, question: Question) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """What happens between a suite and a policy's network, as values: each transform is a frozen dataclass that a recipe names.
 
-An image transform maps one image. An action transform maps a chunk and says how the meaning of an action changes with it; what must
-be remembered within an episode is passed in and out, never kept in the transform.
+An image transform maps one image, a state transform the robot's state. An action transform maps a chunk and says how the meaning of
+an action changes with it; what must be remembered within an episode is passed in and out, never kept in the transform.
 """
 
 from .actions import (
+    AgreeingActions,
     BinaryGripper,
     EnsembleActions,
     EulerToAxisAngle,
     FlipBinaryGripper,
     GripperDeadband,
+    HoldGripper,
     NegateGripper,
     PatientGripper,
     RescaleEntries,
@@ -17,44 +19,89 @@ from .actions import (
     StretchToRange,
     euler_to_axis_angle,
 )
-from .base import ActionTransform, ImageTransform
-from .by_name import ACTION_TRANSFORMS, IMAGE_TRANSFORMS, action_transforms, describe, image_transforms
+from .base import ActionTransform, ImageTransform, StateTransform
+from .by_name import (
+    ACTION_TRANSFORMS,
+    IMAGE_TRANSFORMS,
+    STATE_TRANSFORMS,
+    action_transforms,
+    describe,
+    image_transforms,
+    state_transforms,
+)
 from .images import (
     AreaResize,
     BicubicResize,
     CenterCrop,
+    FlipVertically,
     JpegRoundTrip,
     Lanczos3Resize,
+    LinearResize,
     MirrorHorizontally,
+    PilResizeWithPad,
     ResizeWithPad,
     check_image,
+)
+from .poses import RotationFromSix
+from .states import (
+    AppendConstants,
+    AppendControllerPose,
+    BinaryEntry,
+    BridgeEuler,
+    ClosedLoop,
+    ComplementEntry,
+    ControllerPose,
+    EulerToSix,
+    RoundEntries,
+    ShortestAxisAngle,
+    TakeEntries,
 )
 
 __all__ = [
     "ACTION_TRANSFORMS",
     "IMAGE_TRANSFORMS",
+    "STATE_TRANSFORMS",
     "ActionTransform",
+    "AgreeingActions",
+    "AppendConstants",
+    "AppendControllerPose",
     "AreaResize",
     "BicubicResize",
+    "BinaryEntry",
     "BinaryGripper",
+    "BridgeEuler",
     "CenterCrop",
+    "ClosedLoop",
+    "ComplementEntry",
+    "ControllerPose",
     "EnsembleActions",
     "EulerToAxisAngle",
+    "EulerToSix",
     "FlipBinaryGripper",
+    "FlipVertically",
     "GripperDeadband",
+    "HoldGripper",
     "ImageTransform",
     "JpegRoundTrip",
     "Lanczos3Resize",
+    "LinearResize",
     "MirrorHorizontally",
     "NegateGripper",
     "PatientGripper",
+    "PilResizeWithPad",
     "RescaleEntries",
     "ResizeWithPad",
+    "RotationFromSix",
+    "RoundEntries",
+    "ShortestAxisAngle",
+    "StateTransform",
     "StickyGripper",
     "StretchToRange",
+    "TakeEntries",
     "action_transforms",
     "check_image",
     "describe",
     "euler_to_axis_angle",
     "image_transforms",
+    "state_transforms",
 ]

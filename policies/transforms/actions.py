@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,28 +31,31 @@ class FlipBinaryGripper(ActionTransform):
 
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
         """float[T, A] -> float[T, A]."""
-        return _with_gripper(actions, np.sign(2 * actions[:, -1] - 1) * -1.0)
+        return with_gripper(actions, np.sign(2 * actions[:, -1] - 1) * -1.0)
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """The gripper opens at -1 and closes at +1."""
         self._need((before.gripper_open, before.gripper_closed), (1.0, 0.0), "a gripper (open, closed) of")
-        return _respec(before, gripper_open=-1.0, gripper_closed=1.0)
+        return respec(before, gripper_open=-1.0, gripper_closed=1.0)
 
 
 @dataclass(frozen=True)
 class BinaryGripper(ActionTransform):
-    """Gripper g becomes +1 where it is above the threshold, else -1."""
+    """Gripper g becomes +1 where it is above the threshold (or, if `inclusive`, at it), else -1."""
 
     threshold: float = 0.5
+    inclusive: bool = False
 
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
         """float[T, A] -> float[T, A]."""
-        return _with_gripper(actions, 2.0 * (actions[:, -1] > self.threshold) - 1.0)
+        gripper = actions[:, -1]
+        high = gripper >= self.threshold if self.inclusive else gripper > self.threshold
+        return with_gripper(actions, 2.0 * high - 1.0)
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """What was the larger value is +1 now, the smaller -1."""
         opens_high = before.gripper_open > before.gripper_closed
-        return _respec(before, gripper_open=1.0 if opens_high else -1.0, gripper_closed=-1.0 if opens_high else 1.0)
+        return respec(before, gripper_open=1.0 if opens_high else -1.0, gripper_closed=-1.0 if opens_high else 1.0)
 
 
 @dataclass(frozen=True)
@@ -61,29 +64,65 @@ class StickyGripper(ActionTransform):
 
     The change is the previous value minus the present one, so closing is positive. A change beyond the threshold starts a hold: it
     is repeated for `steps` actions, whatever the policy says meanwhile.
+
+    Attributes:
+        steps: Actions that a hold lasts.
+        threshold: A change beyond it starts one.
+        compares_with: ``last``: the value before; ``last_hold``: the first value, then the one at which the last hold began
+            (starVLA 0ed0aad, examples/simBenchmarks/SimplerEnv/eval_files/model2simpler_interface.py).
+    """
+
+    steps: int = 15
+    threshold: float = 0.5
+    compares_with: Literal["last", "last_hold"] = "last"
+
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """float[T, A] -> float[T, A]; remembers the previous value and the hold."""
+        return with_gripper(actions, np.array([self._next(float(value), memory) for value in actions[:, -1]]))
+
+    def spec(self, before: ActionSpec) -> ActionSpec:
+        """The gripper opens at -1 and closes at +1."""
+        self._need((before.gripper_open, before.gripper_closed), (1.0, 0.0), "a gripper (open, closed) of")
+        return respec(before, gripper_open=-1.0, gripper_closed=1.0)
+
+    def _next(self, value: float, memory: Memory) -> float:
+        change = memory.get("previous", value) - value
+        if self.compares_with == "last" or "previous" not in memory:
+            memory["previous"] = value
+        if memory.get("held", 0) == 0 and abs(change) > self.threshold:
+            memory["held"], memory["change"], memory["previous"] = self.steps, change, value
+        if memory.get("held", 0) > 0:
+            memory["held"] -= 1
+            change = memory["change"]
+        return float(change)
+
+
+@dataclass(frozen=True)
+class HoldGripper(ActionTransform):
+    """A gripper g in [0, 1] (1 open) becomes 1 - 2g; once that is beyond the threshold it is held for a while.
+
+    GR00T's and vla-eval's rule for the Google robot (NVIDIA/Isaac-GR00T, gr00t/eval/sim/SimplerEnv/simpler_env.py).
     """
 
     steps: int = 15
     threshold: float = 0.5
 
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
-        """float[T, A] -> float[T, A]; remembers the previous value and the hold."""
-        return _with_gripper(actions, np.array([self._next(float(value), memory) for value in actions[:, -1]]))
+        """float[T, A] -> float[T, A]; remembers the hold."""
+        return with_gripper(actions, np.array([self._next(float(value), memory) for value in -(2 * actions[:, -1] - 1)]))
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """The gripper opens at -1 and closes at +1."""
         self._need(before.gripper_open > before.gripper_closed, True, "a gripper that opens at the larger value:")
-        return _respec(before, gripper_open=-1.0, gripper_closed=1.0)
+        return respec(before, gripper_open=-1.0, gripper_closed=1.0)
 
     def _next(self, value: float, memory: Memory) -> float:
-        change = memory.get("previous", value) - value
-        memory["previous"] = value
-        if memory.get("held", 0) == 0 and abs(change) > self.threshold:
-            memory["held"], memory["change"] = self.steps, change
+        if memory.get("held", 0) == 0 and abs(value) > self.threshold:
+            memory["held"], memory["value"] = self.steps, value
         if memory.get("held", 0) > 0:
             memory["held"] -= 1
-            change = memory["change"]
-        return float(change)
+            return float(memory["value"])
+        return value
 
 
 @dataclass(frozen=True)
@@ -102,12 +141,12 @@ class PatientGripper(ActionTransform):
         for value in actions[:, -1]:
             memory["in_a_row"] = memory.get("in_a_row", 0) + 1 if value > self.threshold else 0
             gripper.append(1.0 if memory["in_a_row"] >= self.steps else -1.0)
-        return _with_gripper(actions, np.array(gripper))
+        return with_gripper(actions, np.array(gripper))
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """The gripper opens at +1 and closes at -1."""
         self._need(before.gripper_open > before.gripper_closed, True, "a gripper that opens at the larger value:")
-        return _respec(before, gripper_open=1.0, gripper_closed=-1.0)
+        return respec(before, gripper_open=1.0, gripper_closed=-1.0)
 
 
 @dataclass(frozen=True)
@@ -116,11 +155,11 @@ class NegateGripper(ActionTransform):
 
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
         """float[T, A] -> float[T, A]."""
-        return _with_gripper(actions, -actions[:, -1])
+        return with_gripper(actions, -actions[:, -1])
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """Both gripper values with the other sign."""
-        return _respec(before, gripper_open=-before.gripper_open, gripper_closed=-before.gripper_closed)
+        return respec(before, gripper_open=-before.gripper_open, gripper_closed=-before.gripper_closed)
 
 
 @dataclass(frozen=True)
@@ -132,7 +171,7 @@ class GripperDeadband(ActionTransform):
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
         """float[T, A] -> float[T, A]."""
         gripper = actions[:, -1]
-        return _with_gripper(actions, np.where(np.abs(gripper) < gripper.dtype.type(self.width), 0.0, gripper))
+        return with_gripper(actions, np.where(np.abs(gripper) < gripper.dtype.type(self.width), 0.0, gripper))
 
 
 @dataclass(frozen=True)
@@ -177,7 +216,7 @@ class StretchToRange(ActionTransform):
         self._need(before.unit, "controller", "a unit of")
         low, high = self.low[-1], self.high[-1]
         opened, closed = (0.5 * (value + 1) * (high - low) + low for value in (before.gripper_open, before.gripper_closed))
-        return _respec(before, unit="m_rad", gripper_open=opened, gripper_closed=closed)
+        return respec(before, unit="m_rad", gripper_open=opened, gripper_closed=closed)
 
 
 @dataclass(frozen=True)
@@ -194,7 +233,7 @@ class EulerToAxisAngle(ActionTransform):
     def spec(self, before: ActionSpec) -> ActionSpec:
         """The rotation is an axis times an angle."""
         self._need(before.rotation, "euler_xyz", "a rotation of")
-        return _respec(before, rotation="axis_angle")
+        return respec(before, rotation="axis_angle")
 
 
 @dataclass(frozen=True)
@@ -213,15 +252,47 @@ class EnsembleActions(ActionTransform):
 
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
         """float[T, A] -> float64[1, A]; remembers the chunks."""
-        if len(actions) < self.horizon:
-            raise PolicyError(
-                f"ensemble_actions remembers {self.horizon} chunks, so a chunk needs as many actions; got {len(actions)}."
-            )
-        chunks = memory["chunks"] = [*memory.get("chunks", []), actions][-self.horizon :]
-        about_now = np.stack([chunk[age] for age, chunk in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True)])
+        chunks, about_now = overlapping("ensemble_actions", self.horizon, actions, memory)
         weights = np.array([math.exp(-self.temperature * age) for age in range(len(chunks))])  # NumPy's depends on the processor
         mean: Chunk = np.sum((weights / weights.sum())[:, None] * about_now, axis=0, keepdims=True)
         return mean
+
+
+@dataclass(frozen=True)
+class AgreeingActions(ActionTransform):
+    """Of overlapping chunks, the mean of what the last few said about now, weighted by how much each agrees with the newest.
+
+    The weight of a chunk is exp(alpha * cos) of the angle between its action and the newest one's, over all entries. CogACT
+    (arXiv:2411.19650) and starVLA (model2simpler_interface.py). The policy is asked again at every step.
+
+    Attributes:
+        horizon: Chunks that are remembered; a chunk has at least as many actions.
+        alpha: How much agreement counts.
+    """
+
+    horizon: int = 7
+    alpha: float = 0.1
+
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """float[T, A] -> float[1, A]; remembers the chunks."""
+        _, about_now = overlapping("agreeing_actions", self.horizon, actions, memory)
+        newest = about_now[-1]
+        lengths = np.sqrt(np.sum(about_now**2, axis=1)) * np.sqrt(np.sum(newest**2)) + 1e-7
+        weights = np.exp(self.alpha * (np.sum(about_now * newest, axis=1) / lengths))
+        mean: Chunk = np.sum((weights / weights.sum())[:, None] * about_now, axis=0, keepdims=True)
+        return mean
+
+
+def overlapping(name: str, horizon: int, actions: Chunk, memory: Memory) -> tuple[list[Chunk], Chunk]:
+    """The chunks of the last steps, the newest last, and what each says about now [n, A]; a new one has come at every step.
+
+    Raises:
+        PolicyError: The chunk is too short for so many.
+    """
+    if len(actions) < horizon:
+        raise PolicyError(f"{name} remembers {horizon} chunks, so a chunk needs as many actions; got {len(actions)}.")
+    chunks = memory["chunks"] = [*memory.get("chunks", []), actions][-horizon:]
+    return chunks, np.stack([chunk[age] for age, chunk in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True)])
 
 
 def euler_to_axis_angle(roll: float, pitch: float, yaw: float) -> NDArray[np.float64]:
@@ -246,13 +317,14 @@ def euler_to_axis_angle(roll: float, pitch: float, yaw: float) -> NDArray[np.flo
     return axis_angle
 
 
-def _with_gripper(actions: Chunk, gripper: NDArray[Any]) -> Chunk:
+def with_gripper(actions: Chunk, gripper: NDArray[Any]) -> Chunk:
+    """The actions with another gripper entry each."""
     changed = actions.copy()
     changed[:, -1] = gripper
     return changed
 
 
-def _respec(before: ActionSpec, **changes: Any) -> ActionSpec:
+def respec(before: ActionSpec, **changes: Any) -> ActionSpec:
     """The spec with some fields changed; the gripper's range follows its two values."""
     after = replace(before, **changes)
     gripper = sorted((after.gripper_open, after.gripper_closed))

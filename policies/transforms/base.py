@@ -1,4 +1,4 @@
-"""The two kinds of transform: a function of an image, and a function of a chunk of actions with its memory of the episode."""
+"""The kinds of transform: a function of an image, of the robot's state, or of a chunk of actions with its memory of the episode."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
     Chunk = NDArray[np.floating[Any]]
     Memory = dict[str, Any]
+    State = NDArray[np.float64]
+    Executed = NDArray[np.floating[Any]] | None
 
 
 class ImageTransform(ABC):
@@ -24,6 +26,14 @@ class ImageTransform(ABC):
     @abstractmethod
     def __call__(self, image: Image) -> Image:
         """uint8[H, W, 3] -> uint8[H', W', 3]."""
+
+
+class StateTransform(ABC):
+    """A function of the robot's state."""
+
+    @abstractmethod
+    def __call__(self, state: State, executed: Executed) -> State:
+        """float64[S] -> float64[S']; `executed` is the last action that was executed, as the network gave it, None at the start."""
 
 
 class ActionTransform(ABC):

@@ -36,6 +36,15 @@ class MirrorHorizontally(ImageTransform):
 
 
 @dataclass(frozen=True)
+class FlipVertically(ImageTransform):
+    """Top becomes bottom: LIBERO's stock image, which is upside down, for whoever trained on that."""
+
+    def __call__(self, image: Image) -> Image:
+        """uint8[H, W, 3] -> uint8[H, W, 3]."""
+        return image[::-1]
+
+
+@dataclass(frozen=True)
 class JpegRoundTrip(ImageTransform):
     """Encode as JPEG with 4:2:0 chroma and decode again, as ``tf.io.decode_image(tf.image.encode_jpeg(image))`` does.
 
@@ -121,6 +130,47 @@ class ResizeWithPad(ImageTransform):
 
 
 @dataclass(frozen=True)
+class PilResizeWithPad(ImageTransform):
+    """Fit into a frame with black borders by Pillow's bilinear filter, which averages where it shrinks.
+
+    openpi's ``openpi_client.image_tools.resize_with_pad``; with a square image, starVLA's plain resize. An image of the frame's
+    size is left as it is.
+    """
+
+    height: int = 224
+    width: int = 224
+
+    def __call__(self, image: Image) -> Image:
+        """uint8[H, W, 3] -> uint8[height, width, 3]."""
+        if image.shape[:2] == (self.height, self.width):
+            return image
+        try:
+            from PIL import Image as PilImage
+        except ImportError as error:
+            raise DependencyError("pil_resize_with_pad needs Pillow; install it with `pip install 'vlagym[remote]'`.") from error
+        ratio = max(image.shape[1] / self.width, image.shape[0] / self.height)
+        inner_height, inner_width = int(image.shape[0] / ratio), int(image.shape[1] / ratio)
+        opened = PilImage.fromarray(np.ascontiguousarray(image))
+        inner = np.asarray(opened.resize((inner_width, inner_height), resample=PilImage.Resampling.BILINEAR))
+        top, left = int((self.height - inner_height) / 2), int((self.width - inner_width) / 2)
+        framed = np.zeros((self.height, self.width, 3), np.uint8)
+        framed[top : top + inner_height, left : left + inner_width] = inner
+        return framed
+
+
+@dataclass(frozen=True)
+class LinearResize(ImageTransform):
+    """Resize by linear interpolation without averaging, as ``cv2.resize`` does unless told otherwise."""
+
+    height: int = 256
+    width: int = 256
+
+    def __call__(self, image: Image) -> Image:
+        """uint8[H, W, 3] -> uint8[height, width, 3]."""
+        return _opencv_resize("linear_resize", image, self.height, self.width)
+
+
+@dataclass(frozen=True)
 class AreaResize(ImageTransform):
     """Resize by averaging over areas, as ``cv2.resize(..., interpolation=cv2.INTER_AREA)``."""
 
@@ -129,12 +179,17 @@ class AreaResize(ImageTransform):
 
     def __call__(self, image: Image) -> Image:
         """uint8[H, W, 3] -> uint8[height, width, 3]."""
-        try:
-            import cv2
-        except ImportError as error:
-            raise DependencyError("area_resize needs OpenCV; install it with `pip install opencv-python-headless`.") from error
-        resized: Image = np.asarray(cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA), np.uint8)
-        return resized
+        return _opencv_resize("area_resize", image, self.height, self.width)
+
+
+def _opencv_resize(name: str, image: Image, height: int, width: int) -> Image:
+    try:
+        import cv2
+    except ImportError as error:
+        raise DependencyError(f"{name} needs OpenCV; install it with `pip install opencv-python-headless`.") from error
+    how = cv2.INTER_AREA if name == "area_resize" else cv2.INTER_LINEAR
+    resized: Image = np.asarray(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=how), np.uint8)
+    return resized
 
 
 @dataclass(frozen=True)

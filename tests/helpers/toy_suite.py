@@ -107,7 +107,7 @@ class ToyEnv(VlaEnv):
         return np.array([self._position, self._link], float)
 
     def _state_vector(self) -> np.ndarray:
-        return np.array([self._position], np.float32)
+        return np.array([self._position], np.float64)
 
     def subtask_results(self) -> tuple[SubtaskResult, ...]:
         names = [f"push_{link + 1}" for link in range(len(self._done))] if self.suite.chain > 1 else []
