@@ -43,6 +43,16 @@ def moment(obs: dict) -> dict[str, np.ndarray]:
     return {"primary": obs["agentview_image"], "wrist": obs["robot0_eye_in_hand_image"], "state": state}
 
 
+def poses_near(env, steps: int) -> np.ndarray:
+    """Absolute actions around where the controller's frame is now: position, rotation vector, gripper."""
+    from robosuite.utils import transform_utils
+
+    controller = env.robots[0].controller
+    at = np.concatenate([controller.ee_pos, transform_utils.quat2axisangle(transform_utils.mat2quat(controller.ee_ori_mat))])
+    moves = np.random.default_rng(3).uniform(-1, 1, (steps, 7)) * [0.03, 0.03, 0.03, 0.1, 0.1, 0.1, 1.0]
+    return moves + np.append(at, 0.0)
+
+
 def play_reference_loop(suite: str, task: str, steps_of_trial: dict[int, int]) -> dict[int, list[dict]]:
     """The loop of run_libero_eval.py over all trials up to the last one asked for; what each of those came to, step by step."""
     files = task_files(suite, task)
@@ -124,3 +134,39 @@ def test_trials_0_to_3_are_those_of_the_reference_loop_for_60_steps(libero, name
         assert_same_by_single_steps(env, task, trial, stock[trial])
         assert_same_by_chunks(env, task, trial, stock[trial])
     env.close()
+
+
+def absolute_is_the_stock_loop_with_use_delta_off(libero, name: str, task: int, steps: int) -> None:
+    suite = libero(name, control="absolute")
+    files = task_files(name, suite.tasks()[task].name)
+    stock = import_libero(locate("libero").path).OffScreenRenderEnv(
+        bddl_file_name=str(files.bddl), camera_heights=256, camera_widths=256
+    )
+    outside = np.random.get_state()
+    stock.seed(0)
+    stock.env.reset()
+    stock.set_init_state(load_init_states(files.init_states)[0])
+    for _ in range(SETTLE_STEPS):
+        stock.step(SETTLE_ACTION)
+    stock.robots[0].controller.use_delta = False
+    env = suite.make_env(suite.cameras)
+    env.reset(options={"task": task, "trial": 0})
+    for action in poses_near(stock, steps):
+        obs, _, done, _ = stock.step(action)
+        observation, _, terminated, _, _ = env.step(action)
+        assert_same_physics(env, {"qpos": stock.sim.data.qpos, "qvel": stock.sim.data.qvel})
+        assert_same_picture(observation, moment(obs))
+        assert terminated == done
+    np.random.set_state(outside)
+    stock.close()
+    env.close()
+
+
+def test_absolute_actions_do_what_they_do_in_the_stock_loop(libero):
+    absolute_is_the_stock_loop_with_use_delta_off(libero, "libero_spatial", 0, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task"), [("libero_object", 7), ("libero_goal", 7), ("libero_10", 8), ("libero_90", 39)])
+def test_absolute_actions_do_what_they_do_in_the_stock_loop_for_60_steps(libero, name, task):
+    absolute_is_the_stock_loop_with_use_delta_off(libero, name, task, 60)
