@@ -1,4 +1,4 @@
-"""From a recorded observation to the recorded request, and from the recorded answer to the actions that the official client executes."""
+"""Recipes of remote policies against recorded traffic: from an answer to the actions that the official client executes."""
 
 from __future__ import annotations
 
