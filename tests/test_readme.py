@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from needs import need_assets, need_suite
 
-from vlagym.eval.cli import main as cli
+from vlagym.eval import cli
 from vlagym.eval.plan.config import split_suites
 
 REPO = Path(__file__).parents[1]

@@ -92,7 +92,7 @@ def measure(command: str, folder: Path, repeats: int) -> CommandCost:
     Raises:
         RunError: It ended in an error.
     """
-    program = "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"
+    program = "import sys; from vlagym.eval.cli import main; sys.exit(main())"
     found = []
     for _ in range(repeats):
         with tempfile.TemporaryFile() as output:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from vlagym.eval.cli.main import main as cli
+from vlagym.eval.cli import main as cli
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.run.evaluation import evaluate
 
@@ -84,7 +84,7 @@ def test_a_short_storm_of_bad_inputs(good: Path, tmp_path: Path, capsys: pytest.
 
 WORKER = """
 import contextlib, io, json, sys, traceback
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 for line in sys.stdin:
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):

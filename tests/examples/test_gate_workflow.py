@@ -20,7 +20,7 @@ import vlagym
 from vlagym.conf import group_names
 from vlagym.envs.assets.manifest import MANIFESTS_DIR, manifest_names
 from vlagym.envs.packages import BENCHMARK_PACKAGES
-from vlagym.eval.cli import main as cli
+from vlagym.eval import cli
 from vlagym.eval.run.evaluation import Outcome
 
 WORKFLOW = Path(__file__).parents[2] / "examples" / "ci" / "gate.yml"

@@ -61,7 +61,7 @@ def _install_as_told(role: str) -> None:
 
 
 if __name__ == "__main__":
-    from vlagym.eval.cli.main import main
+    from vlagym.eval.cli import main
 
     if "CRASH_POINT" in os.environ:
         _install_as_told("main")

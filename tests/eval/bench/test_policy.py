@@ -13,7 +13,7 @@ from shapes_only import ShapesOnly
 
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.eval.bench.policy import measure
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 from vlagym.policies.base import Chunk, Policy, PolicyObservation
 
 CALL_S = 0.02

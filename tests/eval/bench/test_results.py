@@ -9,8 +9,8 @@ import pytest
 
 import vlagym
 from vlagym.errors import ConfigError, RunError
+from vlagym.eval import cli
 from vlagym.eval.bench import results as bench_results
-from vlagym.eval.cli import main as cli
 from vlagym.eval.cli.bench import main as bench
 
 

@@ -15,7 +15,7 @@ from vlagym.envs import packages, rendering_probe
 from vlagym.envs.suite import Check
 from vlagym.errors import ConfigError, DependencyError
 from vlagym.eval.cli import doctor
-from vlagym.eval.cli.main import main as cli
+from vlagym.eval.cli import main as cli
 
 THIRD_PARTY_SUITES = """
 import os, signal

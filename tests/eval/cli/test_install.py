@@ -88,7 +88,7 @@ from vlagym.envs.packages import BENCHMARK_PACKAGES, BenchmarkPackages
 packages.requires = lambda name: ['toy-plain>=1; extra == "toy"', 'toy-greedy>=1; extra == "greedy"']
 BENCHMARK_PACKAGES["toy"] = BenchmarkPackages("toy", ("toy-alone==2.0",))
 BENCHMARK_PACKAGES["greedy"] = BenchmarkPackages("greedy")
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 sys.exit(main(["install", *sys.argv[1:]]))
 """
 

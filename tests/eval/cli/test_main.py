@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from vlagym import __version__
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 
 
 def test_help_imports_nothing_heavy() -> None:
     """`vla-eval --help` answers in well under half a second because none of these is imported."""
     code = (
-        "import sys; from vlagym.eval.cli.main import main; assert main(['--help']) == 0; "
+        "import sys; from vlagym.eval.cli import main; assert main(['--help']) == 0; "
         "heavy = {'numpy', 'gymnasium', 'hydra', 'mujoco', 'robosuite', 'torch', 'pandas', 'scipy', 'rich'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

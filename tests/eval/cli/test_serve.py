@@ -15,10 +15,10 @@ pytest.importorskip("websockets", reason="servers need the extra remote")
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from vlagym.eval.cli import main as cli
+from vlagym.eval import cli
 from vlagym.policies.remote import openpi
 
-COMMAND = [sys.executable, "-c", "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; sys.exit(main())"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -17,8 +17,8 @@ from vlagym.conf import suite_settings
 from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeSpec
 from vlagym.errors import ConfigError, RunError
+from vlagym.eval import cli
 from vlagym.eval.bench.synthetic import write_run
-from vlagym.eval.cli import main as cli
 from vlagym.eval.cli.compare import compare
 from vlagym.eval.compare.comparison import EXIT_CODES, Comparison, Question, compare_sides
 from vlagym.eval.compare.published import find_published, published_scores

@@ -14,7 +14,7 @@ from statsmodels.stats.contingency_tables import cochrans_q
 from vlagym import load_run
 from vlagym.errors import ConfigError
 from vlagym.eval.bench.synthetic import write_run
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 from vlagym.eval.compare.comparison import Question
 from vlagym.eval.compare.ranking import cochran_test, rank
 from vlagym.eval.compare.sources import side_of_run

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlagym.eval.bench.synthetic import write_run
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 from vlagym.eval.compare.real import (
     agreements,
     load_real_table,

@@ -208,7 +208,7 @@ def test_a_gate_that_was_interrupted_is_finished(run_toy: Run, tmp_path: Path) -
         f"run_dir={tmp_path / 'gate'}",
         "workers=1",
     ]
-    code = "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"
+    code = "import sys; from vlagym.eval.cli import main; sys.exit(main())"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
     with subprocess.Popen(
         [sys.executable, "-uc", code, "gate", *settings], env=environment, stdout=subprocess.PIPE, text=True

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlagym.errors import ConfigError
-from vlagym.eval.cli.main import main as cli
+from vlagym.eval.cli import main as cli
 from vlagym.eval.plan.config import load_config
 
 PATHS = (

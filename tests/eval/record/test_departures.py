@@ -11,7 +11,7 @@ import pytest
 from vlagym.conf import suite_settings
 from vlagym.envs.registry import default_suite, make_suite
 from vlagym.eval.bench.synthetic import write_run
-from vlagym.eval.cli.main import main as cli
+from vlagym.eval.cli import main as cli
 from vlagym.eval.plan.plan import plan_episodes
 from vlagym.eval.record.departures import departure_notice, departures
 from vlagym.eval.run.evaluation import Outcome

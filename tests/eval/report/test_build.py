@@ -15,8 +15,8 @@ import pytest
 
 import vlagym
 from vlagym.errors import ConfigError, DependencyError
+from vlagym.eval import cli
 from vlagym.eval.bench.synthetic import write_run
-from vlagym.eval.cli import main as cli
 from vlagym.eval.compare.comparison import Question
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.report import write_report

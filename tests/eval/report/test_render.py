@@ -15,7 +15,7 @@ from needs import need_suite
 import vlagym
 from vlagym.episode import EpisodeResult
 from vlagym.errors import ConfigError, RunError
-from vlagym.eval.cli import main as cli
+from vlagym.eval import cli
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.report.render import Drawing, render_episodes, select_episodes
 from vlagym.eval.run.evaluation import Outcome, evaluate

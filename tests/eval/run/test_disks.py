@@ -35,7 +35,7 @@ Mount = Callable[..., Path]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "import sys; from vlagym.eval.cli.main import main; sys.exit(main())", *arguments]
+    return [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; sys.exit(main())", *arguments]
 
 
 def environment() -> dict[str, str]:

@@ -237,7 +237,7 @@ def test_an_unknown_camera_is_refused_before_a_folder_is_made(tmp_path: Path) ->
 
 
 def _vla_eval() -> list[str]:
-    return [sys.executable, "-c", "import sys; from vlagym.eval.cli.main import main; sys.exit(main())"]
+    return [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; sys.exit(main())"]
 
 
 def _command(run: Path, *overrides: str) -> list[str]:

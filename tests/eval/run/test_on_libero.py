@@ -93,7 +93,7 @@ def test_two_killed_workers(alone: Path, tmp_path: Path, records: Records) -> No
 
 
 def test_the_main_process_killed_and_the_run_resumed(alone: Path, tmp_path: Path, records: Records) -> None:
-    vla_eval = [sys.executable, "-m", "vlagym.eval.cli.main"]
+    vla_eval = [sys.executable, "-m", "vlagym.eval.cli"]
     folder = tmp_path / "run"
     process = subprocess.Popen([*vla_eval, *SETTINGS, *CHEAP, f"run_dir={folder}"], stdout=subprocess.DEVNULL)
     _wait_for_results(folder, 5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vlagym.errors import ConfigError
-from vlagym.eval.cli.main import main as cli
+from vlagym.eval.cli import main as cli
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.run.evaluation import Outcome, evaluate
 

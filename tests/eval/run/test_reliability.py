@@ -28,7 +28,7 @@ Run = Callable[..., Outcome]
 Records = Callable[[Path], list[dict[str, Any]]]
 HELPERS = Path(__file__).parents[2] / "helpers"
 # Says when it is past the interpreter's own start, at which a signal is nobody's to handle.
-VLA_EVAL = [sys.executable, "-c", "import sys; from vlagym.eval.cli.main import main; print(flush=True); sys.exit(main())"]
+VLA_EVAL = [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; print(flush=True); sys.exit(main())"]
 
 
 def contents(run: Path) -> dict[str, str]:
@@ -261,7 +261,7 @@ def test_output_that_nobody_reads_stops_no_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with Path("/dev/full").open("w") as full:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])}
-        command = [sys.executable, "-c", "import sys; from vlagym.eval.cli.main import main; sys.exit(main())", "suite=toy"]
+        command = [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; sys.exit(main())", "suite=toy"]
         arguments = ["policy=push", "video=none", "workers=1", "episodes_per_task=1", f"run_dir={run}"]
         done = subprocess.run([*command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert len(RunFolder(run).results()) == 2

@@ -18,8 +18,8 @@ import vlagym
 from vlagym.episode import EpisodeResult, EpisodeSpec, SubtaskResult
 from vlagym.errors import ConfigError, RunError
 from vlagym.eval.bench.synthetic import write_run
+from vlagym.eval.cli import main
 from vlagym.eval.cli import table as cli_table
-from vlagym.eval.cli.main import main
 from vlagym.eval.run.evaluation import Outcome
 from vlagym.eval.tables.statistics import mean_mid_p
 from vlagym.eval.tables.success import (

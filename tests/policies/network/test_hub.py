@@ -155,7 +155,7 @@ def test_a_policy_runs_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     towers = "[{embed_dim:48,depth:4,heads:3},{embed_dim:40,depth:3,heads:2}]"
     report = tmp_path / "bench.json"
     settings = ["policy=openvla", f"policy.checkpoint='{NAME}@{COMMIT}'", f"policy.vision_towers={towers}", "policy.device=cpu"]
-    command = [sys.executable, "-m", "vlagym.eval.cli.main", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
+    command = [sys.executable, "-m", "vlagym.eval.cli", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
     done = subprocess.run(command, env=hub.environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     provenance = json.loads(report.read_text())["provenance"]
@@ -180,7 +180,7 @@ def test_a_file_in_a_folder_of_the_hub_is_fetched_with_its_settings_and_nothing_
     report = tmp_path / "bench.json"
     checkpoint = f"{NAME}@{COMMIT}:checkpoints/kosmos_ph_bridge-post-train.pt"
     settings = ["policy=robovlms", f"policy.checkpoint='{checkpoint}'", f"policy.backbone={NAME}", "policy.device=cpu"]
-    command = [sys.executable, "-m", "vlagym.eval.cli.main", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
+    command = [sys.executable, "-m", "vlagym.eval.cli", "bench", *settings, "batch_sizes=[1]", "calls=1", f"json={report}"]
     done = subprocess.run(command, env=hub.environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(hub.fetched) == set(hub.files) - {"checkpoints/kosmos_ph_calvin_abc.pt", "modeling_kosmos2.py"}

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from vlagym.errors import ConfigError, PolicyError
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 from vlagym.policies.robovlms.config import RoboVlmsConfig, read_config
 from vlagym.policies.robovlms.convert import convert
 from vlagym.policies.robovlms.network import UNUSED

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from vlagym.errors import ConfigError, PolicyError
-from vlagym.eval.cli.main import main
+from vlagym.eval.cli import main
 from vlagym.policies.rt1.config import ACTION_PARTS, Rt1Config
 from vlagym.policies.rt1.convert import convert
 from vlagym.policies.rt1.naming import official_variables
