@@ -25,6 +25,7 @@ _IN_TEXT = (
     (re.compile(r"\b(?:hf_|gh[opsu]_|github_pat_|sk-|glpat-|AKIA)[A-Za-z0-9_\-]{12,}"), MASK),
 )
 _SHORTEST_SECRET = 8
+_FOLDERS = ("PWD", "OLDPWD")  # the shell's, of where one is and was
 
 
 def names_a_secret(name: str) -> bool:
@@ -85,5 +86,6 @@ def without_home(text: str) -> str:
 @cache
 def _in_environment(variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Values of variables that are named like secrets, longest first."""
-    found = {value for name, value in variables if len(value) >= _SHORTEST_SECRET and names_a_secret(name)}
+    secrets = ((name, value) for name, value in variables if names_a_secret(name) and name not in _FOLDERS)
+    found = {value for _, value in secrets if len(value) >= _SHORTEST_SECRET}
     return tuple(sorted(found, key=len, reverse=True))

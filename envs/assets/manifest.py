@@ -120,7 +120,7 @@ class _Entry(Struct):
 class _Manifest(Struct):
     name: Annotated[str, Meta(pattern=r"\A[\w.\-]{1,100}\Z")]
     repository: Annotated[str, Meta(pattern=r"\A[\w.\-]+/[\w.\-]+\Z")]
-    commit: Annotated[str, Meta(pattern=r"\A[0-9a-f]{40}\Z")]
+    commit: Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{40}|\d+(?:\.\d+)+)\Z")]  # a commit, or a release's version
     root: str
     files: dict[str, _Entry]
     stand_ins: dict[str, _Entry]

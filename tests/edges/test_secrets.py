@@ -48,3 +48,10 @@ def test_settings_are_masked_by_their_names(monkeypatch: pytest.MonkeyPatch) -> 
 def test_values_of_secret_variables_are_masked_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_ACCESS_KEY", "correct-horse-battery")
     assert masked_text("server said: correct-horse-battery is wrong") == "server said: *** is wrong"
+
+
+def test_the_folder_one_is_in_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", "/data/evaluations")
+    monkeypatch.setenv("OLDPWD", "/data/checkpoints")
+    assert masked_text("/data/evaluations/run is not a run") == "/data/evaluations/run is not a run"
+    assert masked_text("/data/checkpoints/x is missing") == "/data/checkpoints/x is missing"
