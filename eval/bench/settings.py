@@ -33,6 +33,7 @@ class PolicyBench:
     """conf/bench_policy.yaml."""
 
     batch_sizes: Annotated[Sequence[Few], Meta(min_length=1)]
+    connections: Annotated[Sequence[Few], Meta(min_length=1)]
     calls: Count
     warm_up: Index
     json: Text | None

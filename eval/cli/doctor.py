@@ -221,7 +221,8 @@ def _one_suite_per_benchmark() -> list[str]:
     chosen: dict[str, str] = {}
     for suite in suite_names():
         benchmark = _settings(suite)["benchmark"]
-        if all(state.ok for state in package_states(benchmark if benchmark in BENCHMARK_PACKAGES else None)):
+        family = next((name for name in BENCHMARK_PACKAGES if benchmark == name or benchmark.startswith(f"{name}_")), None)
+        if all(state.ok for state in package_states(family)):
             chosen.setdefault(benchmark, suite)
     return list(chosen.values())
 

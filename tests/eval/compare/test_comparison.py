@@ -330,11 +330,11 @@ def one_task(**task: Any) -> str:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("{broken", "is not a result file"),
-        ("[1, 2]", "is not a result file"),
+        ("{broken", "is not a complete result file"),
+        ("[1, 2]", "neither LeRobot's"),
         ('{"something": 1}', "neither LeRobot's"),
-        (one_task(task_id=0), "not a complete result file: KeyError: 'metrics'"),
-        (one_task(task_group="libero_goal", task_id=0, metrics={"successes": [0.5]}), "true or false, not 0.5"),
+        (one_task(task_id=0), "missing required field task_group"),
+        (one_task(task_group="libero_goal", task_id=0, metrics={"successes": [0.5]}), "expected bool | int, got float"),
         (one_task(task_group="libero_10", task_id=0, metrics={"successes": [True]}), "nothing to compare"),
     ],
 )

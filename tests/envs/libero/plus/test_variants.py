@@ -108,7 +108,7 @@ def test_categories_and_difficulty_choose_trials_and_change_no_number_of_one() -
         ({"categories": ["camara"]}, "category of LIBERO-plus in suite.categories 'camara'. Did you mean 'camera'"),
         ({"categories": []}, "at least one category"),
         ({"difficulty": [6]}, "levels among"),
-        ({"instruction": "cleaned"}, "Did you mean 'clean'"),
+        ({"instruction": "cleaned"}, "suite.instruction must be one of upstream, clean; got 'cleaned'"),
         ({"revision": "eaf6577"}, "suite.revision"),
         ({"image_size": 128}, "256 pixels"),
     ],
