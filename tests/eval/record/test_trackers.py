@@ -201,7 +201,7 @@ def test_errors_and_chains_are_told_apart_from_failures(run_toy: Run, spy: type[
 def test_what_cannot_be_told_is_refused_before_the_run(run_toy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="unknown tracker 'wandbb'. Did you mean 'wandb'"):
         run_toy("trackers=[wandbb]")
-    with pytest.raises(ConfigError, match="trackers must be a list of different names"):
+    with pytest.raises(ConfigError, match="trackers must be a list of different ones"):
         run_toy("trackers=[wandb,wandb]")
     for package in ("wandb", "tensorboard"):
         monkeypatch.setitem(sys.modules, package, None)
