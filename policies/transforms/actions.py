@@ -82,7 +82,7 @@ class StickyGripper(ActionTransform):
 
     def spec(self, before: ActionSpec) -> ActionSpec:
         """The gripper opens at -1 and closes at +1."""
-        self._need((before.gripper_open, before.gripper_closed), (1.0, 0.0), "a gripper (open, closed) of")
+        self._need(before.gripper_open > before.gripper_closed, True, "a gripper that opens at the larger value:")
         return respec(before, gripper_open=-1.0, gripper_closed=1.0)
 
     def _next(self, value: float, memory: Memory) -> float:

@@ -63,7 +63,7 @@ def test_libero_all_stands_for_the_four_suites_of_the_papers():
     [
         ({"name": "libero_gaol"}, "libero_goal"),
         ({"scenes": "independant"}, "independent"),
-        ({"settle_steps": -1}, "settle_steps must be at least 0"),
+        ({"settle_steps": -1}, "settle_steps must be a whole number from 0"),
         ({"scene_seed": -7}, "scene_seed"),
         ({"horizn": 3}, "horizn"),
     ],

@@ -124,7 +124,7 @@ def test_an_episode_that_cannot_be_drawn_does_not_stop_the_others(failures: Path
     files[1].write_bytes(files[1].read_bytes()[:100])
     assert cli.main(["render", str(failures), "--workers", "1"]) == 1
     shown = capsys.readouterr().out
-    assert shown.count("is not a readable trajectory") == 2
+    assert shown.count("cannot be drawn") == 2
     assert shown.count("success=False") == 2
 
 

@@ -189,13 +189,13 @@ def test_actions_that_the_suite_would_misread_are_refused(checkpoint: Path, libe
         ({"unnorm_key": "dim9_nomask"}, "must have 7 entries each"),
         ({"cameras": ["primary", "wrist"]}, "OpenVLA sees one camera"),
         ({"emits": {"mode": "delta"}}, "policy.emits must say mode, frame, rotation, unit"),
-        ({"attention": "flash"}, "policy.attention must be sdpa or eager"),
+        ({"attention": "flash"}, "policy.attention must be one of sdpa, eager"),
         ({"dtype": "int8"}, "policy.dtype must be one of"),
         ({"device": "cuda:99"}, "policy.device=cuda:99 cannot be used here"),
-        ({"max_batch": 0}, "policy.max_batch must be at least 1"),
+        ({"max_batch": 0}, "policy.max_batch must be a whole number from 1"),
         ({"vision_towers": None}, r"do not fit the network.*of another shape \(103\): projector.fc1.bias \[352\], not \[8704\]"),
         ({"checkpoint": "nowhere"}, "there is no such folder"),
-        ({"chunk": 3}, "does not take these settings"),
+        ({"chunk": 3}, "unknown setting policy.chunk"),
     ],
 )
 def test_a_wrong_setting_says_what_is_wrong(

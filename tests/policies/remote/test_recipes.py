@@ -101,7 +101,7 @@ def test_groot(golden: Path, traffic: Traffic, observed: Observed, libero: Polic
     codec: groot.Codec = "npy" if version == "n1.6" else "msgpack-numpy"
     for flat, name in ((True, "sim"), (False, "nested")):
         message = {"endpoint": "get_action", "data": groot.request([official.question(observation)], flat)}
-        if robot == "libero":
+        if robot == "libero" and flat:  # as the recorded client was told to
             message["api_token"] = "secret-token"
         assert groot.encode(message, codec) == traffic(f"gr00t/{version}/{robot}_{name}_request.client.msgpack.gz")
         reply = groot.decode(traffic(f"gr00t/{version}/{robot}_{name}_reply.server.msgpack"))
@@ -183,6 +183,10 @@ def test_xvla(golden: Path, traffic: Traffic, observed: Observed, libero: Policy
     np.testing.assert_array_equal(actions[:, -1], expected[:, -1])
     turn = actions[:, 3:-1]
     sign = np.sign(np.sum(turn * expected[:, 3:-1], axis=1, keepdims=True)) if benchmark == "calvin" else 1.0
-    np.testing.assert_allclose(turn * sign, expected[:, 3:-1], rtol=0, atol=2e-6)
+    if benchmark == "libero":  # near half a turn a rotation vector is ill-conditioned, its matrix is not
+        turns, theirs = (np.array([axis_angle_to_matrix(v) for v in vectors]) for vectors in (turn, expected[:, 3:-1]))
+        np.testing.assert_allclose(turns, theirs, rtol=0, atol=2e-5)  # the recorded client computes in float32
+    else:
+        np.testing.assert_allclose(turn * sign, expected[:, 3:-1], rtol=0, atol=2e-6)
     after = official.question({**observation, "step": len(actions)})
     np.testing.assert_allclose(after.state["proprio"], executed[f"{benchmark}.proprio_after"], rtol=0, atol=1e-7)
