@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -157,6 +157,9 @@ class Rt1Config:
         values = read_json(file)
         if values.get("model_type") != MODEL_TYPE:
             raise PolicyError(f"{file} does not describe an RT-1; `vla-eval convert rt1 SAVED_MODEL OUT` writes one that does.")
+        missing = sorted({field.name for field in fields(cls)} - set(values))
+        if missing:
+            raise CHECKPOINT_JSON.fault(file, f"{missing[0]} is missing")
         config = CHECKPOINT_JSON.converted(file, values, cls)
         if any(not math.isfinite(bound) for part in config.action for bound in (part.low, part.high)):
             raise CHECKPOINT_JSON.fault(file, "action: a bound is not finite")

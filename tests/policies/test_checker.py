@@ -86,7 +86,7 @@ def test_a_pair_whose_actions_mean_different_things_is_refused(monkeypatch: pyte
 
 
 def test_an_argument_a_policy_does_not_take_is_named() -> None:
-    with pytest.raises(ConfigError, match="policy 'random' does not take these settings.*colour"):
+    with pytest.raises(ConfigError, match="unknown setting policy.colour. It takes chunk, cameras"):
         make_policy({"name": "random", "colour": 3}, SUITE)
 
 

@@ -18,7 +18,8 @@ def test_it_declares_what_was_declared_where_it_was(
 ) -> None:
     actions = np.arange(9 * 7, dtype=np.float64).reshape(9, 7)
     states = np.zeros((10, 1))
-    meta = {"suite": libero_like.name, "task": "task_0", "trial": 0, "seed": 0, "done_declared_at": [2, 6]}
+    meta = {"suite": libero_like.name, "task": "task_0", "trial": 0, "seed": 0, "instruction": "go", "steps": 9, "success": True}
+    meta["done_declared_at"] = [2, 6]
     save_trajectory(tmp_path / "episode.npz", actions, states, states, meta)
     policy = ReplayPolicy(libero_like, str(tmp_path), chunk=3)
     episode = observe({}, "anything")["episode_id"]

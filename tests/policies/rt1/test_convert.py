@@ -158,5 +158,5 @@ def test_a_description_of_something_else_is_refused(tmp_path: Path) -> None:
     Rt1Config().write(file)
     assert Rt1Config.read(file).action == ACTION_PARTS
     file.write_text(file.read_text().replace('"layers"', '"depth"'))
-    with pytest.raises(PolicyError, match="is not a description of an RT-1 by this version"):
+    with pytest.raises(PolicyError, match="layers is missing"):
         Rt1Config.read(file)

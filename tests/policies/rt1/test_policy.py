@@ -178,13 +178,13 @@ def test_an_instruction_that_a_file_lacks_suggests_a_near_one(embeddings: Path) 
 
 
 def test_a_file_of_embeddings_must_hold_arrays(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read as a file of arrays"):
+    with pytest.raises(ConfigError, match="is not a file of embeddings that can be read"):
         make_encoder(str(tmp_path / "gone.npz"), 512)
     np.savez(tmp_path / "objects.npz", **{"lift it": np.array([object()])})
-    with pytest.raises(ConfigError, match="cannot be read as a file of arrays"):
+    with pytest.raises(ConfigError, match="is not a file of embeddings that can be read"):
         make_encoder(str(tmp_path / "objects.npz"), 512)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "objects.npz").read_bytes()[:-30])
-    with pytest.raises(ConfigError, match="cannot be read as a file of arrays"):
+    with pytest.raises(ConfigError, match="is not a file of embeddings that can be read"):
         make_encoder(str(tmp_path / "cut.npz"), 512)
     np.savez(tmp_path / "short.npz", **{"lift it": np.zeros(3)})
     with pytest.raises(PolicyError, match="512 finite numbers are needed"):
