@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
+PARTS = ("conf", "edges", "envs", "eval", "policies", "results/published")
 SKIPPED = shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", ".*_cache", "20*", ".venv")
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, vlagym
-names = [m.name for m in pkgutil.walk_packages(vlagym.__path__, "vlagym.")]
+names = [m.name for m in pkgutil.walk_packages(vlagym.__path__, "vlagym.") if not m.name.endswith("__main__")]
 for name in names:
     importlib.import_module(name)
 print(vlagym.__file__)
@@ -49,8 +50,9 @@ def test_a_wheel_holds_the_package_only(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"vlagym", next(n for n in names if "dist-info" in n).split("/")[0]}
     assert not [name for name in names if "/tests/" in name]
     assert {"vlagym/conf/config.yaml", "vlagym/results/published/scores.json", "vlagym/py.typed"} <= set(names)
-    checkout = {str(p.relative_to(REPO)) for folder in ("eval", "envs", "policies", "conf") for p in (REPO / folder).rglob("*.py")}
-    assert {f"vlagym/{name}" for name in checkout} <= set(names), "packages missing from pyproject.toml"
+    files = [path for part in PARTS for path in (REPO / part).rglob("*") if path.suffix in (".py", ".json", ".yaml", ".html")]
+    missing = {f"vlagym/{path.relative_to(REPO)}" for path in files} - set(names)
+    assert not missing, "files that the wheel lacks: see setup.py and pyproject.toml's package-data"
 
 
 def test_every_module_imports_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
