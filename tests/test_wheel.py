@@ -49,6 +49,7 @@ def test_a_wheel_holds_the_package_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"vlagym", next(n for n in names if "dist-info" in n).split("/")[0]}
     assert not [name for name in names if "/tests/" in name]
+    assert "vlagym/setup.py" not in names
     assert {"vlagym/conf/config.yaml", "vlagym/results/published/scores.json", "vlagym/py.typed"} <= set(names)
     files = [path for part in PARTS for path in (REPO / part).rglob("*") if path.suffix in (".py", ".json", ".yaml", ".html")]
     missing = {f"vlagym/{path.relative_to(REPO)}" for path in files} - set(names)
