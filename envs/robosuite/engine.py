@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ._controller import OscPose
+from ._memory import forget_source, forget_textures
 from ._rendering import Renderer
 from ._upstream import import_robosuite, numpy_random
 
@@ -232,13 +233,14 @@ class Engine:
     # --- pictures --------------------------------------------------------------------------------------------------------------
 
     def prepare_renderer(self) -> None:
-        """Upload the model's meshes and textures now rather than at the first picture.
+        """Upload the model's meshes and textures now rather than at the first picture; the model itself forgets its textures.
 
         Raises:
             DependencyError: Nothing on this machine can render.
         """
         if self._renderer is None:
             self._renderer = Renderer(self.model)
+            forget_textures(self.model)
 
     def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
         """Draw a moment of the present episode.
@@ -336,4 +338,5 @@ def _build(env_class: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str,
     env._initialize_sim = compile_and_note
     env.__init__(has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, **arguments)
     del env._initialize_sim
+    forget_source()
     return env, pristine

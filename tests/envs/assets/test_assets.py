@@ -41,6 +41,7 @@ from vlagym.envs.assets.manifest import load_manifest, manifest_names, read_mani
 from vlagym.errors import AssetError, ConfigError, VlagymError
 from vlagym.eval.cli.assets import main as cli
 
+REAL_DIR = os.environ.get("VLAGYM_ASSETS_DIR", "")
 REAL_MIRROR = os.environ.get("VLAGYM_ASSETS_MIRROR", "")
 needs_mirror = pytest.mark.skipif(not REAL_MIRROR, reason="needs a mirror of the public archives: VLAGYM_ASSETS_MIRROR")
 
@@ -579,6 +580,7 @@ def test_the_projects_manifests_are_well_formed_and_small(monkeypatch):
     monkeypatch.setattr(manifest_module, "MANIFESTS_DIR", Path(manifest_module.__file__).parent / "manifests")
     names = ["calvin", "calvin_env", "libero", "libero_para", "libero_plus", "libero_pro", "maniskill2_real2sim"]
     assert manifest_names() == names
+    assert not load_manifest("libero").stand_ins
     for name in manifest_names():
         manifest = load_manifest(name)
         assert manifest.name == name
@@ -657,7 +659,6 @@ def test_an_archive_that_is_not_the_commits_makes_no_manifest(clone, tmp_path):
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
-        ("libero", "stable_hope_objects"),
         ("calvin_env", "data/calvin_table_D/urdf"),
         ("calvin", "calvin_models/conf"),
         ("maniskill2_real2sim", "data/hab2_bench_assets/stages"),
@@ -670,3 +671,14 @@ def test_the_real_archives_agree_with_the_manifests(monkeypatch, name, entry):
     folder = assets.fetch(name)
     assert (folder.path / entry).is_dir()
     assert assets.verify(name) == folder
+
+
+def test_libero_as_fetched_on_this_machine_agrees_with_the_manifest(monkeypatch):
+    monkeypatch.setattr(manifest_module, "MANIFESTS_DIR", Path(manifest_module.__file__).parent / "manifests")
+    monkeypatch.setenv("VLAGYM_ASSETS_DIR", REAL_DIR)
+    try:
+        folder = assets.locate("libero")
+    except assets.NotFetchedError as error:
+        pytest.skip(str(error))
+    assert assets.verify("libero") == folder and not folder.stand_ins
+    assert (folder.path / "stable_hope_objects").is_dir()
