@@ -15,7 +15,6 @@ from closeness import assert_close
 from needs import need_assets, need_suite
 
 from vlagym.conf import suite_settings
-from vlagym.envs.assets import locate
 from vlagym.envs.libero.env import LiberoEnv
 from vlagym.envs.libero.suite import LiberoSuite
 from vlagym.envs.registry import make_suite
@@ -50,13 +49,11 @@ def load_recording(kind: str, name: str) -> Recording:
     return Recording(name, json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), arrays)
 
 
-def need_recorded_meshes(suite: str, *assets: str) -> None:
-    """Skip where a suite cannot be run on the meshes of the recordings, which are LIBERO's own."""
+def need_data(suite: str, *assets: str) -> None:
+    """Skip where a suite's data is missing."""
     for name in ("libero", *assets):
         need_assets(name)
     need_suite(suite)
-    if locate("libero").stand_ins:
-        pytest.skip("the recordings show LIBERO's own meshes, and some of these are stand-ins")
 
 
 def make_env(name: str, **settings: object) -> LiberoEnv:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from needs import need_assets
-from perturbation_recordings import load_recording, make_env, need_recorded_meshes, play, recording_names
+from perturbation_recordings import load_recording, make_env, need_data, play, recording_names
 
 from vlagym.conf import suite_settings
 from vlagym.envs.libero.para import sentences
@@ -22,7 +22,7 @@ from vlagym.eval.tables.variants import category_table, variants_of
 def compare_pro(name: str, steps: int | None = None) -> None:
     recording = load_recording("pro", name)
     meta = recording.meta
-    need_recorded_meshes("libero_pro_spatial_lan", "libero_pro")
+    need_data("libero_pro_spatial_lan", "libero_pro")
     if meta["suite"].startswith("libero_object_temp"):
         suite, trial = (
             "libero_object_temp",
@@ -40,7 +40,7 @@ def compare_pro(name: str, steps: int | None = None) -> None:
 def compare_para(name: str, steps: int | None = None) -> None:
     recording = load_recording("para", name)
     meta = recording.meta
-    need_recorded_meshes("libero_para", "libero_para")
+    need_data("libero_para", "libero_para")
     listed = sentences()[meta["goal_task"]]
     trial = next(i for i, sentence in enumerate(listed) if f"{sentence.name}.bddl" == meta["file"])
     assert (listed[trial].structural_similarity, listed[trial].keyword_similarity) == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from perturbation_recordings import load_recording, make_env, need_recorded_meshes, play, recording_names
+from perturbation_recordings import load_recording, make_env, need_data, play, recording_names
 
 from vlagym.envs.libero.plus.variants import variants
 
@@ -17,7 +17,7 @@ def compare(name: str, steps: int | None = None) -> None:
     recording = load_recording("plus", name)
     meta = recording.meta
     suite = meta["suite"].replace("libero", "libero_plus")
-    need_recorded_meshes(suite, "libero_plus")
+    need_data(suite, "libero_plus")
     task, trial = next(
         (task, trial)
         for task, listed in variants(meta["suite"]).items()
@@ -66,7 +66,7 @@ def test_every_recorded_variant_is_upstreams(name: str) -> None:
 def test_skipped_frames_change_no_later_one() -> None:
     """A policy that looks at every twelfth frame sees what upstream would have shown it."""
     recording = load_recording("plus", "noise_glass_mid")
-    need_recorded_meshes("libero_plus_goal", "libero_plus")
+    need_data("libero_plus_goal", "libero_plus")
     task, trial = next(
         (task, trial)
         for task, listed in variants("libero_goal").items()
