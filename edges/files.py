@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -54,12 +54,20 @@ class FileKind:
             with open(path, "rb", opener=_open_at_once) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise self.fault(path, "it is a pipe or a device, not a regular file")
-                data = file.read(self.max_bytes + 1)
+                data = self._bounded(file)
         except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
             raise self.fault(path, getattr(error, "strerror", None) or str(error)) from error
         if len(data) > self.max_bytes:
             raise self.fault(path, f"it has more than {self.max_bytes} bytes")
         return data
+
+    def _bounded(self, file: IO[bytes]) -> bytes:
+        """The rest of a file, up to a byte beyond the limit; asked for all at once, so much memory would be set aside."""
+        pieces, size = [], 0
+        while size <= self.max_bytes and (piece := file.read(min(MEGABYTE, self.max_bytes + 1 - size))):
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
 
     def text(self, path: Path) -> str:
         """The whole file as UTF-8.

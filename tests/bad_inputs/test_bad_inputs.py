@@ -107,7 +107,9 @@ class Server:
         limit = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({BYTES}, {BYTES}))\n"
         command = [sys.executable, "-c", limit + WORKER]
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True)
+        path = os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH", "")])
+        surroundings = {**os.environ, "PYTHONPATH": path}
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True, env=surroundings)
 
     def run(self, arguments: list[str], seconds: float) -> tuple[int, str] | None:
         """Exit code and output; None if it does not answer in time or dies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_pipes_devices_and_folders_hold_nobody_up(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path, tmp_path / "none"):
         with pytest.raises(RunError, match="is not a note that can be read"):
             KIND.read(path)
+
+
+def test_a_limit_sets_no_memory_aside(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"12")
+    tracemalloc.start()
+    try:
+        assert FileKind("a note", RunError, "", max_bytes=4 << 30).read(tmp_path / "small") == b"12"
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_yaml_that_unfolds_is_refused_before_anything_is_built(tmp_path: Path) -> None:
