@@ -257,16 +257,12 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
     """Say which override is at fault and what was probably meant."""
     from omegaconf.errors import MissingMandatoryValue
 
-    policies = sorted({*group_names("policy"), *POLICIES.plugins()})
     groups = [o for o in overrides if o.startswith(("suite=", "policy="))]
     for override in overrides:
-        key, separator, value = override.lstrip("+~").partition("=")
-        if not separator:
+        if "=" not in override.lstrip("+~"):
             return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
-        if key == "policy" and value not in policies and value.lower() in MODELS:
-            return ConfigError(f"there is no policy {value!r}: that model is evaluated with {MODELS[value.lower()]}.")
-        if key == "policy" and value not in policies:
-            return unknown_name("policy", value, policies)
+        if stranger := _unknown_choice(override):
+            return stranger
     known = _flat_keys(_compose(groups, config_name, complete=False))
     for override in overrides:
         key = override.partition("=")[0]
@@ -278,6 +274,22 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
     return ConfigError(f"{_at_fault(groups, overrides, config_name)} cannot be read: {str(error).splitlines()[0]}")
 
 
+def _unknown_choice(override: str) -> ConfigError | None:
+    """What is wrong with the suite or policy that an override names, if it names one."""
+    key, _, value = override.lstrip("+~").partition("=")
+    suites, policies = ({*group_names(group), *plugins} for group, plugins in _choices().items())
+    if key == "suite" and value not in suites:
+        return unknown_name("suite", value, suites)
+    if key == "policy" and value not in policies and value.lower() in MODELS:
+        return ConfigError(f"there is no policy {value!r}: that model is evaluated with {MODELS[value.lower()]}.")
+    return unknown_name("policy", value, policies) if key == "policy" and value not in policies else None
+
+
+def _choices() -> dict[str, Mapping[str, object]]:
+    """What other packages add to each group."""
+    return {"suite": BENCHMARKS.plugins(), "policy": POLICIES.plugins()}
+
+
 def _at_fault(groups: Sequence[str], overrides: Sequence[str], config_name: str) -> str:
     """The first override that cannot be composed even by itself, or all of them."""
     from hydra.errors import HydraException
@@ -286,7 +298,7 @@ def _at_fault(groups: Sequence[str], overrides: Sequence[str], config_name: str)
     for override in overrides:
         try:
             _compose([*groups, *([override] if override not in groups else [])], config_name, complete=False)
-        except (HydraException, OmegaConfBaseException):
+        except (HydraException, OmegaConfBaseException, *_BY_ODD_VALUES):
             return override
     return "the settings " + " ".join(overrides)
 

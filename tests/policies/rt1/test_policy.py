@@ -144,7 +144,7 @@ def test_the_record_says_what_acted(build: Callable[..., Policy]) -> None:
         ({"cameras": ["primary", "wrist"]}, "RT-1 sees one camera"),
         ({"checkpoint": "nowhere"}, "there is no such folder"),
         ({"instruction_encoder": "bert"}, "must be use, FILE.npz or package.module:function"),
-        ({"max_batch": 0}, "policy.max_batch must be at least 1"),
+        ({"max_batch": 0}, "policy.max_batch must be a whole number from 1"),
         ({"dtype": "int8"}, "policy.dtype must be one of"),
     ],
 )
