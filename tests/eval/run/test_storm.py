@@ -181,7 +181,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("settings", "strikes"),
     [
-        pytest.param(TOY, 12, id="toy", marks=pytest.mark.slow),  # minutes on two busy cores
+        pytest.param(TOY, 8, id="toy"),
         pytest.param(TOY, LONG, id="toy-long", marks=pytest.mark.slow),
         pytest.param(ROBOSUITE, LONG // 10, id="robosuite-long", marks=pytest.mark.slow),
     ],
@@ -203,7 +203,7 @@ def test_runs_in_a_storm_end_as_the_undisturbed_one(
             strikes -= struck
             _check_nothing_is_left_of(victim, f"{kind.__name__} of {arguments}")
             _check_what_was_announced(victim, run, kind.__name__)
-            if strikes <= 0:
+            if strikes <= 0 or victim.process.returncode == 0:  # a run that is complete has nothing left to strike at
                 break
         last = start(*([f"resume={run}"] if run.exists() else [*settings, f"run_dir={run}"]))
         assert last.process.wait(600) == 0, last.output.read_text()
