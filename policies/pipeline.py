@@ -173,11 +173,19 @@ class Pipeline:
 def no_recipe(suite: Suite, policy: str, missing: Sequence[str]) -> ConfigError:
     """The error for a pair of policy and suite that nothing says how to connect."""
     known = [name.removeprefix(f"{policy}-") for name in group_names("recipe") if name.startswith(f"{policy}-")]
-    like = f" or take a like suite's with recipe={policy}-{known[0]}," if known else ""
+    like = f", or take a like suite's with recipe={policy}-{known[0]}" if known else ""
     return ConfigError(
         f"policy {policy!r} has no recipe for suite {suite.name!r}: nothing says what it sees and what its actions mean there. "
-        f"It has recipes for: {', '.join(known) or 'no suite'}. For a checkpoint of your own,{like} give "
-        f"{', '.join(f'policy.{name}' for name in missing)} (see conf/recipe/ for examples)."
+        f"It has recipes for: {', '.join(known) or 'no suite'}. For a checkpoint of your own give "
+        f"{', '.join(f'policy.{name}' for name in missing)} (see conf/recipe/ for examples){like}."
+    )
+
+
+def no_checkpoint(suite: Suite, policy: str) -> ConfigError:
+    """The error for a pair that has a recipe, but no published checkpoint."""
+    return ConfigError(
+        f"policy.checkpoint is not set, and none of {policy!r} is named for suite {suite.name!r}: give your own as "
+        "policy.checkpoint=FOLDER or OWNER/NAME@COMMIT on the Hugging Face hub."
     )
 
 

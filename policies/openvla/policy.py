@@ -16,7 +16,7 @@ from ...envs.suite import Suite
 from ...errors import ConfigError
 from ..base import Chunk, PolicyObservation, episode_generator
 from ..network.adapter import NetworkPolicy
-from ..pipeline import Pipeline, Recipe, no_recipe
+from ..pipeline import Pipeline, Recipe, no_checkpoint
 from ..registry import Prepared, prepared_by
 from .config import IMAGE_SIZE
 from .opening import Loading, Opened
@@ -143,7 +143,7 @@ def _prepare_openvla(
     """All of `make_openvla` but its weights."""
     pipeline = Pipeline(suite, "openvla", recipe)
     if checkpoint is None:
-        raise no_recipe(suite, "openvla", ["checkpoint"])
+        raise no_checkpoint(suite, "openvla")
     if len(pipeline.cameras) != 1:
         raise ConfigError(f"OpenVLA sees one camera; policy.cameras names {len(pipeline.cameras)}: {', '.join(pipeline.cameras)}.")
     size = suite.action_spec.size
@@ -197,7 +197,7 @@ def _prepare_openvla_oft(
     """All of `make_openvla_oft` but its weights."""
     pipeline = Pipeline(suite, policy, recipe)
     if checkpoint is None:
-        raise no_recipe(suite, policy, ["checkpoint", "platform"])
+        raise no_checkpoint(suite, policy)
     oft = OftConfig(find_platform(platform), head, proprio, film, diffusion_steps)
     _check_sizes(suite, oft, len(pipeline.cameras))
     chunk = oft.platform.chunk

@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from typing_extensions import Unpack
 
+from ...edges.settings import Count, Name, Text
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
 from ..network.adapter import NetworkPolicy
-from ..pipeline import Pipeline, Recipe, no_recipe
+from ..pipeline import Pipeline, Recipe, no_checkpoint
+from ..registry import Prepared, prepared_by
 from .config import IMAGE_SIZE, RoboVlmsConfig
 from .opening import PACKAGES, Opened, open_checkpoint
 
@@ -122,30 +124,22 @@ def first_actions(arm: NDArray[np.float32], opens: NDArray[np.bool_], config: Ro
     return np.concatenate([arm, np.where(opens, np.float32(_OPEN), np.float32(_CLOSED))], axis=1)
 
 
-def make_robovlms(
+def _prepare_robovlms(
     suite: Suite,
     *,
-    checkpoint: str | None = None,
-    config: str | None = None,
-    backbone: str = "microsoft/kosmos-2-patch14-224",
+    checkpoint: Text | None = None,
+    config: Text | None = None,
+    backbone: Text = "microsoft/kosmos-2-patch14-224",
     dtype: str | None = None,
-    device: str | None = None,
+    device: Name | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
-    max_batch: int | None = None,
+    max_batch: Count | None = None,
     **recipe: Unpack[Recipe],
-) -> RoboVlmsPolicy:
-    """RoboVLMs on a suite; the settings are described in conf/policy/robovlms.yaml.
-
-    Raises:
-        ConfigError: No recipe for the suite, or a setting that cannot be.
-        PolicyError: A checkpoint that is damaged or does not fit.
-        DependencyError: A package is missing.
-    """
+) -> Prepared:
+    """All of `make_robovlms` but its weights."""
     pipeline = Pipeline(suite, "robovlms", recipe)
     if checkpoint is None:
-        raise no_recipe(suite, "robovlms", ["checkpoint"])
-    if attention not in ("sdpa", "eager"):
-        raise ConfigError(f"policy.attention must be sdpa or eager; got {attention!r}.")
+        raise no_checkpoint(suite, "robovlms")
     if not 1 <= len(pipeline.cameras) <= 2 or suite.action_spec.size != _ACTION_SIZE:
         raise ConfigError(
             f"RoboVLMs sees the scene and perhaps the hand, and emits {_ACTION_SIZE} numbers; got {len(pipeline.cameras)} cameras "
@@ -154,11 +148,9 @@ def make_robovlms(
     opened = open_checkpoint(checkpoint, config, backbone)
     pipeline.keep_cameras(2 if opened.config.hand_camera else 1)
     from ..network.devices import choose_device, choose_dtype, device_name
-    from .network import build
 
     where = choose_device(device)
     kind = choose_dtype(dtype or opened.config.precision, where)
-    network = build(opened.config, partial(opened.weights, device=where, dtype=kind), device=where, dtype=kind, attention=attention)
     settings = {
         "checkpoint": checkpoint,
         "config": config,
@@ -167,4 +159,24 @@ def make_robovlms(
         "device": device_name(where),
         "attention": attention,
     }
-    return RoboVlmsPolicy(pipeline, opened, network, settings, max_batch)
+
+    def load() -> RoboVlmsPolicy:
+        from .network import build
+
+        weights = partial(opened.weights, device=where, dtype=kind)
+        network = build(opened.config, weights, device=where, dtype=kind, attention=attention)
+        return RoboVlmsPolicy(pipeline, opened, network, settings, max_batch)
+
+    return Prepared(pipeline.action_spec, pipeline.cameras, load, build_prompt)
+
+
+@prepared_by(_prepare_robovlms)
+def make_robovlms(suite: Suite, **settings: Any) -> RoboVlmsPolicy:
+    """RoboVLMs on a suite; the settings are described in conf/policy/robovlms.yaml.
+
+    Raises:
+        ConfigError: No recipe for the suite, or a setting that cannot be.
+        PolicyError: A checkpoint that is damaged or does not fit.
+        DependencyError: A package is missing.
+    """
+    return cast("RoboVlmsPolicy", _prepare_robovlms(suite, **settings).build())

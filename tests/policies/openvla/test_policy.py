@@ -172,7 +172,7 @@ def test_a_pair_without_recipe_is_refused_with_those_that_have_one(checkpoint: P
     elsewhere = ShapesOnly("elsewhere")
     for bare in ({"name": "openvla"}, {"name": "openvla", "checkpoint": str(checkpoint)}):
         with pytest.raises(
-            ConfigError, match="'openvla' has no recipe for suite 'elsewhere'.*libero_10, libero_goal, .*policy.emits"
+            ConfigError, match="'openvla' has no recipe for suite 'elsewhere'.*libero_10, libero_90, libero_goal, .*policy.emits"
         ):
             make_policy(bare, elsewhere)
 

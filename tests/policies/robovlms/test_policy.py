@@ -184,7 +184,7 @@ def test_other_dtypes_run(dtype: str, make: Make, calvin: list[PolicyObservation
 
 def test_settings_that_cannot_be_are_refused(make: Make, observe: Observe) -> None:
     for settings, message in (
-        ({"checkpoint": None}, "no recipe for suite 'calvin_abc_d'"),
+        ({"checkpoint": None}, "policy.checkpoint is not set.*'robovlms'.*'calvin_abc_d': give your own"),
         ({"attention": "flash"}, "policy.attention must be one of sdpa, eager"),
         ({"cameras": ["primary", "wrist", "primary"]}, "sees the scene and perhaps the hand"),
         ({"checkpoint": "random:robovlms-70b"}, "unknown size of random weights 'robovlms-70b'.*robovlms-200m"),
