@@ -24,6 +24,7 @@ from ..compare.output import comparison_sheet
 from ..compare.sources import Side, side_of_run
 from ..tables.runs import Run
 from ..tables.success import Sheet, chain_sheet, links_done, success_sheet
+from ..tables.variants import category_sheet
 from . import charts
 
 VideoChoice = Literal["link", "copy", "none"]
@@ -130,6 +131,9 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
     sides = {name: side_of_run(run) for name, run in runs.items()}
     comparisons = _comparisons(sides, question)
     figures = {"averages": charts.averages_chart(tables), "steps": charts.steps_chart(runs), "time": charts.time_chart(runs)}
+    categories = {name: table for name, run in runs.items() if len(table := run.categories())}
+    if categories:
+        figures |= {"categories": charts.categories_chart(categories), "levels": charts.levels_chart(categories)}
     figures |= {f"tasks-{number}": charts.tasks_chart(tables, suite) for number, suite in enumerate(suites)}
     compared = [(number, c) for number, c in enumerate(comparisons) if isinstance(c, Comparison)]
     figures |= {f"differences-{number}": charts.differences_chart(comparison) for number, comparison in compared}
@@ -140,6 +144,7 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
         "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, side in sides.items() if (gaps := side.gaps)],
         "success": [(name, success_sheet(table)) for name, table in tables.items()],
         "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
+        "categories": [(name, category_sheet(table)) for name, table in categories.items()],
         "suites": suites,
         "comparisons": [_shown(comparison) for comparison in comparisons],
         "seconds": [(name, suite, spent) for name, run in runs.items() for suite, spent in charts.mean_seconds(run).items()],
@@ -305,7 +310,8 @@ _FAILURE, _SUCCESS, _ERROR, _NOT_RUN, _NOT_PLANNED = range(5)
 def _data(runs: Mapping[str, Run], placed: _Placed) -> dict[str, Any]:
     """Every planned episode of any run, column by column, names as indices into lists."""
     specs = list(dict.fromkeys(spec for run in runs.values() for spec in run.plan))
-    suites, tasks, instructions = _Index(), _Index(), _Index()
+    suites, tasks, instructions, categories = _Index(), _Index(), _Index(), _Index()
+    variants = {key: variant for run in runs.values() for key, variant in run.variants.items()}
     sentences = {result.spec: result.instruction for run in runs.values() for result in run.results}
     return {
         "runs": list(runs),
@@ -314,11 +320,19 @@ def _data(runs: Mapping[str, Run], placed: _Placed) -> dict[str, Any]:
         "trial": [spec.trial for spec in specs],
         "seed": [spec.seed for spec in specs],
         "instruction": [instructions[sentences.get(spec, "")] for spec in specs],
+        "category": [categories[variants[key].category] if (key := _trial(spec)) in variants else None for spec in specs],
+        "level": [variants[key].level if (key := _trial(spec)) in variants else None for spec in specs],
+        "variant": [variants[key].name if (key := _trial(spec)) in variants else "" for spec in specs],
+        "categories": categories.names,
         "suites": suites.names,
         "tasks": tasks.names,
         "instructions": instructions.names,
         "columns": [_columns(name, run, specs, placed) for name, run in runs.items()],
     }
+
+
+def _trial(spec: EpisodeSpec) -> tuple[str, str, int]:
+    return spec.suite, spec.task, spec.trial
 
 
 class _Index(dict[str, int]):

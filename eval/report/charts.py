@@ -46,6 +46,38 @@ def tasks_chart(tables: Mapping[str, pd.DataFrame], suite: str) -> Figure:
     return _figure(traces, most * len(tables), "success (%)", {"range": [0, 102]}, len(tables) > 1)
 
 
+def categories_chart(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Success by category of variants with its interval, totals last, one mark per run; over all suites where there are several."""
+    traces = []
+    for number, (name, table) in enumerate(tables.items()):
+        rows = table[(table["suite"] == table["suite"].iloc[-1]) & table["level"].isna()].dropna(subset="success_rate")
+        traces.append(_points(name, number, list(rows["category"]), rows["success_rate"], rows["low"], rows["high"]))
+    categories = {category for trace in traces for category in trace["y"]}
+    return _figure(traces, len(categories) * len(tables), "success (%)", {"range": [-2, 102]}, len(tables) > 1)
+
+
+def levels_chart(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Success over the levels of difficulty, a line per category and run."""
+    traces = []
+    for number, (name, table) in enumerate(tables.items()):
+        rows = table[(table["suite"] == table["suite"].iloc[-1]) & table["level"].notna()].dropna(subset="success_rate")
+        for line, (category, curve) in enumerate(rows.groupby("category", sort=False)):
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": str(category) if len(tables) == 1 else f"{name}: {category}",
+                    "x": [int(level) for level in curve["level"]],
+                    "y": [round(100 * rate, 3) for rate in curve["success_rate"]],
+                    "line": _line(_colour(line), ("solid", "dash", "dot", "dashdot")[number % 4]),
+                }
+            )
+    layout = _layout(420, True)
+    layout |= {"xaxis": {"title": {"text": "level of difficulty"}, "dtick": 1}, "yaxis": {"title": {"text": "success (%)"}}}
+    layout["yaxis"] |= {"range": [-2, 102], "automargin": True}
+    return {"data": traces, "layout": layout}
+
+
 def steps_chart(runs: Mapping[str, Run]) -> Figure:
     """What share of a run's episodes was solved within so many steps, per run and suite."""
     traces = []

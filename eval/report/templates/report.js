@@ -64,9 +64,15 @@
   }
   fill(form.elements.suite, report.suites);
   fill(form.elements.task, report.tasks);
+  if (form.elements.category) {
+    fill(form.elements.category, report.categories);
+    const levels = [...new Set(report.level.filter((level) => level !== null))].sort((a, b) => a - b);
+    for (const level of levels) form.elements.level.append(new Option(String(level), String(level)));
+  }
 
   function filter() {
-    const { outcome, suite, task, text } = form.elements;
+    const { outcome, suite, task, category, level, text } = form.elements;
+    const any = (select) => !select || select.value === "";
     const words = text.value.toLowerCase();
     const hit = (list) => new Set(list.flatMap((name, number) => (name.toLowerCase().includes(words) ? [number] : [])));
     const [tasks, instructions] = [hit(report.tasks), hit(report.instructions)];
@@ -74,6 +80,8 @@
       MATCHES[outcome.value](number) &&
       (suite.value === "" || report.suite[number] === Number(suite.value)) &&
       (task.value === "" || report.task[number] === Number(task.value)) &&
+      (any(category) || report.category[number] === Number(category.value)) &&
+      (any(level) || report.level[number] === Number(level.value)) &&
       (words === "" || tasks.has(report.task[number]) || instructions.has(report.instruction[number])));
     page = 0;
     show();
@@ -114,7 +122,7 @@
 
   function card(number) {
     const item = element("li");
-    const title = `${report.tasks[report.task[number]]}, trial ${report.trial[number]}`;
+    const title = `${report.tasks[report.task[number]]}, trial ${report.trial[number]}${report.variant[number] ? `: ${report.variant[number]}` : ""}`;
     item.append(element("h3", "", title));
     const seed = report.seed[number] ? `, seed ${report.seed[number]}` : "";
     item.append(element("p", "", `${report.suites[report.suite[number]]}${seed}: ${report.instructions[report.instruction[number]]}`));

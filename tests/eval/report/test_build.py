@@ -264,3 +264,34 @@ def test_a_page_of_fifty_thousand_episodes_works(tmp_path: Path, browser: Any) -
     browser.execute_script("document.querySelector('[data-page=\"1\"]').click()")
     assert browser.execute_script("return document.querySelector('.page').textContent") == "page 2 of 2"
     keep_screenshot(browser, tmp_path, "fifty-thousand-episodes", 1280)
+
+
+def test_variants_are_shown_by_category_and_can_be_filtered(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "varied", {"plus": {"t": 4}}, lambda spec: spec.trial != 1)
+    header = json.loads((run / "run.json").read_text())
+    variants = [[0, ["view_1", "camera", 1, 0, 1.0]], [1, ["view_2", "camera", 2, 0, 1.0]], [2, ["noise_1", "noise", 1, 0, 1.0]]]
+    header["legs"][0] |= {"plain_suite": "base", "weighted_total": "", "variants": {"t": variants}}
+    (run / "run.json").write_text(json.dumps(header))
+    write_report([vlagym.load_run(run)], tmp_path / "report", ASK)
+    data = data_of(tmp_path / "report")
+    assert data["categories"] == ["camera", "noise"]
+    assert data["category"] == [0, 0, 1, None]
+    assert data["level"] == [1, 2, 1, None]
+    assert data["variant"] == ["view_1", "view_2", "noise_1", ""]
+    marks = data["figures"]["categories"]["data"][0]
+    assert dict(zip(marks["y"], marks["x"], strict=True)) == {
+        "camera": 50.0,
+        "noise": 100.0,
+        "mean over variants": 66.667,
+        "mean of categories": 75.0,
+    }
+    assert [(line["name"], line["x"], line["y"]) for line in data["figures"]["levels"]["data"]] == [
+        ("camera", [1, 2], [100.0, 0.0]),
+        ("noise", [1], [100.0]),
+    ]
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert 'name="category"' in page
+    assert "mean of categories" in page
+    plain = write_run(tmp_path / "plain", {"plus": {"t": 4}}, lambda spec: True)
+    write_report([vlagym.load_run(plain)], tmp_path / "plain_report", ASK)
+    assert 'name="category"' not in (tmp_path / "plain_report" / "index.html").read_text()
