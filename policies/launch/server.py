@@ -66,6 +66,7 @@ class LaunchedServer:
         self._environment = environment
         self._log: Path | None = None
         self._kept: Path | None = None
+        self._ready = False
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = threading.Event()
@@ -96,6 +97,7 @@ class LaunchedServer:
         except BaseException:
             self.close()
             raise
+        self._ready = True
         self._nurse.start()
 
     def keep_output(self, folder: Path) -> None:
@@ -123,9 +125,11 @@ class LaunchedServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if self._log is not None and self._kept is not None:
+        assert self._log is not None
+        if self._kept is not None:
             shutil.copyfile(self._log, self._kept)
-            self._log.unlink()
+        if self._ready and self._log.parent == Path(tempfile.gettempdir()):
+            self._log.unlink()  # nobody is told of it; that of a server that did not start is named in the error
 
     def _begin(self) -> subprocess.Popen[bytes]:
         words = [word.replace("{port}", str(self.port)) for word in self._words]

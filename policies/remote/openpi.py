@@ -1,4 +1,4 @@
-"""openpi's websocket protocol and its dialects: policy-websocket, RoboArena, vLLM-Omni and SGLang, told apart by the first frame.
+"""openpi's websocket protocol and its dialects (policy-websocket, RoboArena, vLLM-Omni, SGLang, ours), told by the first frame.
 
 The server speaks first: a frame of metadata. Then each request is one msgpack map of an observation and each answer one of a whole
 chunk. openpi keeps no state and has no reset. A failure is a TEXT frame with a traceback. Sources: Physical-Intelligence/openpi
@@ -21,7 +21,7 @@ from .base import Channel, Question, Wire, chunk_of, plain_json
 from .errors import WireError
 from .packing import in_short, pack, unpack
 
-Dialect = Literal["openpi", "roboarena", "vllm-omni", "sglang"]
+Dialect = Literal["openpi", "roboarena", "vllm-omni", "sglang", "vlagym"]
 
 _ROBOARENA_KEYS = {"image_resolution", "needs_wrist_camera", "n_external_cameras", "needs_session_id", "action_space"}
 _VLLM_KEYS = {"action_horizon", "action_dim", "action_keys"}
@@ -90,13 +90,14 @@ class OpenpiWire(Wire):
             raise WireError("this is a starVLA server, whose messages are others than openpi's: use policy=starvla.")
         self._metadata = metadata
         self.dialect = _dialect(metadata)
-        self.stateful = self.dialect in ("roboarena", "vllm-omni")
+        self.stateful = self.dialect in ("roboarena", "vllm-omni", "vlagym")
         return {"dialect": self.dialect, "metadata": plain_json(metadata)}
 
     def begin(self, channel: Channel, question: Question) -> None:
         if not self.stateful:
             return
-        self._session = str(uuid.uuid4())
+        # A server of vlagym's draws an episode's randomness from its name.
+        self._session = question.episode_id if self.dialect == "vlagym" else str(uuid.uuid4())
         answer = channel.exchange(encode({"session_id": self._session, "endpoint": "reset"}))
         if answer == "reset successful":
             return
@@ -148,6 +149,8 @@ class OpenpiWire(Wire):
 def _dialect(metadata: Mapping[Any, Any]) -> Dialect:
     if metadata.get("object") == "action.metadata":
         return "sglang"
+    if metadata.get("server") == "vlagym":
+        return "vlagym"
     if set(metadata) >= _ROBOARENA_KEYS:
         return "vllm-omni" if _VLLM_KEYS & set(metadata) else "roboarena"
     return "openpi"
