@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .episode import EpisodeResult, EpisodeSpec, SubtaskResult
 from .errors import VlagymError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .episode import EpisodeResult, EpisodeSpec, SubtaskResult
     from .eval.tables.runs import Run
 
 __version__ = "0.1.0"
@@ -26,3 +26,12 @@ def load_run(path: str | Path) -> Run:
     from .eval.tables.runs import load_run as load
 
     return load(path)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is used: a policy server of one's own runs where vlagym's own requirements are not installed.
+    if name not in ("EpisodeResult", "EpisodeSpec", "SubtaskResult"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import episode
+
+    return getattr(episode, name)

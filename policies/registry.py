@@ -34,6 +34,7 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "rt1": "vlagym.policies.rt1.policy:make_rt1",
         "rt1_x": "vlagym.policies.rt1.policy:make_rt1_x",
         "robovlms": "vlagym.policies.robovlms.policy:make_robovlms",
+        "lerobot": "vlagym.policies.lerobot.policy:make_lerobot",
         "openpi": "vlagym.policies.remote.families:make_openpi",
         "groot": "vlagym.policies.remote.families:make_groot",
         "starvla": "vlagym.policies.remote.families:make_starvla",
