@@ -49,10 +49,14 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
 
 # Models that people look for by name, and the policy that evaluates each: a client of the server that its authors ship.
 _OPENPI = "policy=openpi policy.url=ws://HOST:8000, a client of openpi's own server"
+_LEROBOT = "policy=lerobot policy.checkpoint=OWNER/NAME policy.environment=FOLDER, LeRobot in its own environment"
+_PI = f"{_OPENPI}, or {_LEROBOT}"
 _GROOT = "policy=groot policy.url=tcp://HOST:5555, a client of GR00T's own server"
 _VLA_EVAL = "policy=vla_eval_server policy.url=ws://HOST:8000, a client of the servers of allenai's vla-eval"
 MODELS = {
-    **dict.fromkeys(("pi0", "pi05", "pi0.5", "pi0_fast", "pi0-fast", "pi_zero", "roboarena", "sglang", "vllm"), _OPENPI),
+    **dict.fromkeys(("pi0", "pi05", "pi0.5", "pi0_fast", "pi0-fast", "pi_zero"), _PI),
+    **dict.fromkeys(("smolvla", "act", "diffusion_policy", "le_robot", "hf_lerobot"), _LEROBOT),
+    **dict.fromkeys(("roboarena", "sglang", "vllm"), _OPENPI),
     **dict.fromkeys(("gr00t", "gr00t_n1", "gr00t_n1.6", "gr00t_n1.7", "gr00t-n1.6", "gr00t-n1.7", "groot_n1"), _GROOT),
     **dict.fromkeys(("cogact", "vla_eval", "vla-eval", "molmobot", "vlanext"), _VLA_EVAL),
     **dict.fromkeys(("star_vla", "starvla_server"), "policy=starvla policy.url=ws://HOST:10093, a client of starVLA's own server"),

@@ -17,6 +17,8 @@ from .server import LaunchedServer, check_command
 SETTINGS = ("launch", "environment", "start_timeout_s")
 # Policies whose server is ours, so that nobody has to say how it is started: name -> what gives the command for the settings.
 _OWN_SERVERS = {"lerobot": "vlagym.policies.lerobot.launch:command"}
+# What a url begins with where it is not a websocket's.
+_SCHEMES = {"groot": "tcp", "openvla_rest": "http", "openvla_oft_rest": "http", "xvla": "http"}
 _OWN_NEEDS = ("msgpack>=1.0.4", "websockets>=15")
 
 
@@ -59,12 +61,13 @@ class Launch:
             environment = LaunchEnvironment.find(self._settings.get("environment"), needs, paths)
             server = opened.enter_context(LaunchedServer(self._command, environment, self._start_timeout_s))
             server.start()
-            policy = make({**without_launch(self._settings), "url": self._url(server.port)})
+            policy = make({**without_launch(self._settings), "url": self.url(server.port)})
             return LaunchedPolicy(policy, server, opened.pop_all())
         raise AssertionError("an ExitStack hides no exceptions")
 
-    def _url(self, port: int) -> str:
-        parts = urlsplit(self._settings["url"] or "ws://127.0.0.1")
+    def url(self, port: int) -> str:
+        """Where its client finds the server: ``policy.url``, or what its protocol says, with this machine and port."""
+        parts = urlsplit(self._settings["url"] or f"{_SCHEMES.get(self._settings['name'], 'ws')}://127.0.0.1")
         return urlunsplit(parts._replace(netloc=f"127.0.0.1:{port}"))
 
 
@@ -79,6 +82,10 @@ def launch_of(settings: Mapping[str, Any]) -> Launch | None:
         return Launch(settings)
     if settings.get("environment") is not None:
         raise ConfigError("policy.environment says where a server runs; policy.launch must say how it is started.")
+    if "url" in settings and settings["url"] is None:
+        raise ConfigError(
+            f"policy={settings['name']} needs policy.url=ADDRESS of a server that runs, or policy.launch=COMMAND that starts one."
+        )
     return None
 
 

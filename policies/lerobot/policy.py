@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
+from typing_extensions import Unpack
+
+from ...edges.settings import Chunks, Count, Name, Text
 from ...envs.suite import Suite
 from ...errors import ConfigError
-from ..pipeline import Recipe
 from ..remote.openpi import OpenpiWire
-from ..remote.policy import RemotePolicy, check_remote, make_pipeline
-
-# What the server is started with (`launch`); its answers show in its metadata, which is recorded.
-_SERVERS_OWN = ("checkpoint", "device", "executes", "max_batch", "rename", "overrides")
+from ..remote.policy import RemotePolicy, RemoteSettings, check_remote, make_pipeline
 
 
-def make_lerobot(suite: Suite, request: Mapping[str, Any] | None = None, **settings: Any) -> RemotePolicy:
+def make_lerobot(
+    suite: Suite,
+    request: Mapping[str, Any] | None = None,
+    checkpoint: Text | None = None,
+    device: Name | None = None,
+    executes: Chunks | None = None,
+    max_batch: Count | None = None,
+    rename: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    **settings: Unpack[RemoteSettings],
+) -> RemotePolicy:
     """A policy of LeRobot's; the settings are described in conf/policy/lerobot.yaml.
+
+    What of them the server was started with (see `vlagym.policies.lerobot.launch`) is used there; its metadata, which is recorded,
+    says what came of it.
 
     Raises:
         ConfigError: A setting is wrong, or the checkpoint looks at what the recipe does not send.
         PolicyError: The server cannot be reached.
     """
-    connection, recipe = check_remote(("ws", "wss"), {k: v for k, v in settings.items() if k not in _SERVERS_OWN})
-    pipeline, form = make_pipeline(suite, "lerobot", request, cast(Recipe, recipe))
+    connection, recipe = check_remote(("ws", "wss"), settings)
+    pipeline, form = make_pipeline(suite, "lerobot", request, recipe)
     wire = OpenpiWire()
     link = connection.link(wire)
     try:
         metadata = link.facts()["metadata"]
-        _check(metadata, [*form.images, *form.state], pipeline.emitted.size, settings.get("rename") or {})
+        _check(metadata, [*form.images, *form.state], pipeline.emitted.size, rename or {})
+        for name, wanted in (("checkpoint", checkpoint), ("executes", executes)):
+            if wanted is not None and metadata[name] != wanted:
+                raise ConfigError(f"the server at policy.url runs with {name} {metadata[name]!r}, not policy.{name}={wanted}.")
         return RemotePolicy("lerobot", pipeline, form, connection, OpenpiWire, (link, wire), None, None)
     except BaseException:
         link.close()

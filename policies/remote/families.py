@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal
 
+from typing_extensions import Unpack
+
+from ...edges.settings import Chunks, Count, Name
 from ...envs.suite import Suite
 from ...errors import ConfigError
-from ..pipeline import Recipe
 from .base import Wire
 from .groot import GrootWire
 from .openpi import OpenpiWire
 from .openvla_rest import OpenvlaRestWire
-from .policy import Connection, RemotePolicy, check_remote, make_pipeline
+from .policy import Connection, RemotePolicy, RemoteSettings, check_remote, make_pipeline
 from .request import RequestForm
 from .starvla import StarvlaWire
 from .vla_eval import VlaEvalWire
@@ -25,9 +27,9 @@ _WEBSOCKET, _ZMQ, _HTTP = ("ws", "wss"), ("tcp",), ("http", "https")
 def make_openpi(
     suite: Suite,
     request: Mapping[str, Any] | None = None,
-    executes: int | None = None,
+    executes: Chunks | None = None,
     sglang_keys: Mapping[str, str] | None = None,
-    **settings: Any,
+    **settings: Unpack[RemoteSettings],
 ) -> RemotePolicy:
     """A client of openpi's server and its dialects.
 
@@ -41,7 +43,7 @@ def make_openpi(
         return OpenpiWire(sglang_keys)
 
     wire = make_wire()
-    built = make_pipeline(suite, "openpi", request, cast(Recipe, recipe))
+    built = make_pipeline(suite, "openpi", request, recipe)
     policy = _connect("openpi", built, connection, wire, make_wire, executes)
     metadata = policy.provenance()["server"]["metadata"]
     described = metadata.get("output", metadata) if isinstance(metadata.get("output", metadata), dict) else metadata
@@ -56,10 +58,10 @@ def make_openpi(
 def make_groot(
     suite: Suite,
     request: Mapping[str, Any] | None = None,
-    executes: int | None = None,
+    executes: Chunks | None = None,
     action_keys: Sequence[str] | None = None,
-    max_batch: int | None = None,
-    **settings: Any,
+    max_batch: Count | None = None,
+    **settings: Unpack[RemoteSettings],
 ) -> RemotePolicy:
     """A client of GR00T's server.
 
@@ -68,7 +70,7 @@ def make_groot(
         PolicyError: The server cannot be reached.
     """
     connection, recipe = check_remote(_ZMQ, settings)
-    built = make_pipeline(suite, "groot", request, cast(Recipe, recipe))
+    built = make_pipeline(suite, "groot", request, recipe)
     keys = list(action_keys or ())
 
     def make_wire() -> GrootWire:
@@ -93,9 +95,9 @@ def make_groot(
 def make_starvla(
     suite: Suite,
     request: Mapping[str, Any] | None = None,
-    executes: int | None = None,
-    max_batch: int | None = None,
-    **settings: Any,
+    executes: Chunks | None = None,
+    max_batch: Count | None = None,
+    **settings: Unpack[RemoteSettings],
 ) -> RemotePolicy:
     """A client of starVLA's server.
 
@@ -104,7 +106,7 @@ def make_starvla(
         PolicyError: The server cannot be reached.
     """
     connection, recipe = check_remote(_WEBSOCKET, settings)
-    built = make_pipeline(suite, "starvla", request, cast(Recipe, recipe))
+    built = make_pipeline(suite, "starvla", request, recipe)
     policy = _connect("starvla", built, connection, StarvlaWire(), StarvlaWire, executes, max_batch)
     metadata = policy.provenance()["server"]["metadata"]
     _check_horizon(metadata.get("action_chunk_size"), executes, policy)
@@ -123,10 +125,10 @@ def make_starvla(
 def make_vla_eval_server(
     suite: Suite,
     request: Mapping[str, Any] | None = None,
-    executes: int | None = None,
-    benchmark: str | None = None,
-    image_format: str = "png",
-    **settings: Any,
+    executes: Chunks | None = None,
+    benchmark: Name | None = None,
+    image_format: Literal["png", "raw"] = "png",
+    **settings: Unpack[RemoteSettings],
 ) -> RemotePolicy:
     """A client of a model server of allenai's vla-eval. What it wants of the benchmark is obeyed or refused.
 
@@ -135,8 +137,6 @@ def make_vla_eval_server(
         PolicyError: The server cannot be reached.
     """
     connection, recipe = check_remote(_WEBSOCKET, settings)
-    if image_format not in ("png", "raw"):
-        raise ConfigError(f"policy.image_format must be png or raw; got {image_format!r}.")
 
     def make_wire() -> VlaEvalWire:
         return VlaEvalWire(benchmark, image_format)
@@ -144,7 +144,7 @@ def make_vla_eval_server(
     wire = make_wire()
     link = connection.link(wire)
     try:
-        request, obeyed = obey(suite, link.facts(), request, cast(Recipe, recipe))
+        request, obeyed = obey(suite, link.facts(), request, recipe)
         pipeline, form = make_pipeline(suite, "vla_eval_server", request, obeyed)
     except BaseException:
         link.close()
@@ -153,7 +153,7 @@ def make_vla_eval_server(
 
 
 def make_openvla_rest(
-    suite: Suite, request: Mapping[str, Any] | None = None, executes: int | None = None, **settings: Any
+    suite: Suite, request: Mapping[str, Any] | None = None, executes: Chunks | None = None, **settings: Unpack[RemoteSettings]
 ) -> RemotePolicy:
     """A client of OpenVLA's REST server.
 
@@ -164,7 +164,7 @@ def make_openvla_rest(
 
 
 def make_openvla_oft_rest(
-    suite: Suite, request: Mapping[str, Any] | None = None, executes: int | None = None, **settings: Any
+    suite: Suite, request: Mapping[str, Any] | None = None, executes: Chunks | None = None, **settings: Unpack[RemoteSettings]
 ) -> RemotePolicy:
     """A client of OpenVLA-OFT's REST server.
 
@@ -174,7 +174,9 @@ def make_openvla_oft_rest(
     return _make_http(suite, "openvla_oft_rest", OpenvlaRestWire(), request, executes, settings)
 
 
-def make_xvla(suite: Suite, request: Mapping[str, Any] | None = None, executes: int | None = None, **settings: Any) -> RemotePolicy:
+def make_xvla(
+    suite: Suite, request: Mapping[str, Any] | None = None, executes: Chunks | None = None, **settings: Unpack[RemoteSettings]
+) -> RemotePolicy:
     """A client of X-VLA's REST server.
 
     Raises:
@@ -184,10 +186,10 @@ def make_xvla(suite: Suite, request: Mapping[str, Any] | None = None, executes: 
 
 
 def _make_http(
-    suite: Suite, name: str, wire: Wire, request: Mapping[str, Any] | None, executes: int | None, settings: Mapping[str, Any]
+    suite: Suite, name: str, wire: Wire, request: Mapping[str, Any] | None, executes: int | None, settings: RemoteSettings
 ) -> RemotePolicy:
     connection, recipe = check_remote(_HTTP, settings)
-    built = make_pipeline(suite, name, request, cast(Recipe, recipe))
+    built = make_pipeline(suite, name, request, recipe)
     return _connect(name, built, connection, wire, type(wire), executes)
 
 

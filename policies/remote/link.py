@@ -17,6 +17,7 @@ from .base import Channel, Question, Wire
 from .errors import LinkError, OverdueError, WireError
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0
+_MOST_TRIES = 4  # a server that goes away may accept connections to the end and break them off
 
 
 class Link:
@@ -59,7 +60,7 @@ class Link:
             SeatLostError: The server could not be reached, did not answer in time, or broke off.
             PolicyError: It answered nonsense, reported a failure, or is not the one that it was.
         """
-        tries = 1 if self._wire.stateful and len(fresh) < len(questions) else 2
+        tries = 1 if self._wire.stateful and len(fresh) < len(questions) else _MOST_TRIES
         for attempt in range(tries):
             try:
                 channel = self._open_channel()
@@ -70,6 +71,7 @@ class Link:
                 self.drop()
                 if attempt == tries - 1 or isinstance(error, OverdueError):
                     raise SeatLostError(f"{self._url}: {error}.") from error
+                time.sleep(_FIRST_WAIT_S * 2**attempt)
             except WireError as error:
                 self.drop()  # what else may come on it belongs to no question
                 raise PolicyError(f"{self._url}: {error}") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from ...edges.settings import Count, Name, Seconds, Text
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, Policy, PolicyObservation
@@ -19,6 +20,16 @@ from .base import Question, Wire
 from .channels import open_channel
 from .link import Link
 from .request import RequestForm
+
+
+class RemoteSettings(Recipe, total=False):
+    """The settings of every policy that answers from a server: those of `Connection`, and a recipe's."""
+
+    url: Text | None
+    connections: Count | None
+    timeout_s: Seconds
+    patience_s: Seconds
+    api_key_env: Name | None
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,6 @@ class Connection:
         if parts is None or parts.scheme not in schemes or not parts.hostname:
             example = f"{schemes[0]}://127.0.0.1:8000"
             raise ConfigError(f"policy.url must be the server's address, e.g. {example}; got {self.url!r}.")
-        if self.connections is not None and self.connections < 1:
-            raise ConfigError(f"policy.connections must be at least 1, or null; got {self.connections}.")
-        for name, value in (("timeout_s", self.timeout_s), ("patience_s", self.patience_s)):
-            if not 0 < value < 10**6:
-                raise ConfigError(f"policy.{name} must be seconds above 0; got {value}.")
         self.api_key()
         return self
 
@@ -108,10 +114,6 @@ class RemotePolicy(Policy):
         self._link, wire = first
         if wire.one_at_a_time and (connection.connections or 1) > 1:
             raise ConfigError(f"{name} servers must not be asked two things at once: leave policy.connections at 1.")
-        if executes is not None and executes < 1:
-            raise ConfigError(f"policy.executes must be at least 1, or null for the whole chunk; got {executes}.")
-        if max_batch is not None and max_batch < 1:
-            raise ConfigError(f"policy.max_batch must be at least 1, or null; got {max_batch}.")
         self.action_spec = pipeline.action_spec
         self.cameras = pipeline.cameras
         self.max_batch = max_batch if wire.batches else 1
@@ -212,8 +214,8 @@ class _Seat(Policy):
         self._link.close()
 
 
-def check_remote(schemes: Sequence[str], settings: Mapping[str, Any]) -> tuple[Connection, dict[str, Any]]:
-    """The settings about the connection, checked, and the others.
+def check_remote(schemes: Sequence[str], settings: Mapping[str, object]) -> tuple[Connection, Recipe]:
+    """The settings about the connection, checked, and the recipe's.
 
     Raises:
         ConfigError: One is wrong.
@@ -221,9 +223,9 @@ def check_remote(schemes: Sequence[str], settings: Mapping[str, Any]) -> tuple[C
     """
     packages = {"ws": ["websockets", "msgpack"], "tcp": ["zmq", "msgpack"], "http": ["urllib3"]}[schemes[0]]
     require([*packages, "pillow"], "remote")
-    rest = dict(settings)
-    known = {name: rest.pop(name) for name in ("url", "connections", "timeout_s", "patience_s", "api_key_env") if name in rest}
-    return Connection(**known).checked(schemes), rest
+    recipe = {name: value for name, value in settings.items() if name in Recipe.__annotations__}
+    reached: dict[str, Any] = {name: value for name, value in settings.items() if name not in recipe}
+    return Connection(**reached).checked(schemes), cast(Recipe, recipe)
 
 
 def make_pipeline(suite: Suite, policy: str, request: Mapping[str, Any] | None, recipe: Recipe) -> tuple[Pipeline, RequestForm]:

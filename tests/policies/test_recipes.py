@@ -13,7 +13,16 @@ from vlagym.eval.plan.config import load_config
 from vlagym.policies.pipeline import Pipeline
 from vlagym.policies.registry import make_policy
 
-REMOTE = ("openpi", "groot", "starvla", "vla_eval_server", "openvla_rest", "openvla_oft_rest", "xvla")  # see remote/test_recipes.py
+REMOTE = (
+    "openpi",
+    "groot",
+    "starvla",
+    "vla_eval_server",
+    "openvla_rest",
+    "openvla_oft_rest",
+    "xvla",
+    "lerobot",
+)
 RECIPES = [recipe for recipe in group_names("recipe") if not recipe.startswith(tuple(f"{name}-" for name in REMOTE))]
 LIBERO = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 CALVIN = ("calvin_abc_d", "calvin_abcd_d")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from vlagym.errors import ConfigError, DependencyError, PolicyError
+from vlagym.eval.plan.config import load_config
 from vlagym.policies.launch import Launch, LaunchedServer, launch_of
 from vlagym.policies.launch.environment import LaunchEnvironment
 
@@ -140,6 +141,8 @@ def test_what_cannot_be_launched_is_refused(tmp_path: Path, monkeypatch: pytest.
         launch_of({"name": "openpi", "url": "ws://x", "environment": "/env"})
     with pytest.raises(ConfigError, match=r"policy=lerobot needs policy.checkpoint"):
         launch_of({"name": "lerobot", "url": None, "checkpoint": None})
+    with pytest.raises(ConfigError, match=r"policy=openpi needs policy.url=ADDRESS .* or policy.launch=COMMAND"):
+        launch_of({"name": "openpi", "url": None, "launch": None})
     assert launch_of({"name": "openpi", "url": "ws://127.0.0.1:8000", "launch": None}) is None
 
 
@@ -156,3 +159,28 @@ def test_uv_is_asked_once_for_what_is_listed(tmp_path: Path, monkeypatch: pytest
     venv_call, install_call = calls.read_text().splitlines()
     assert venv_call.startswith("venv --quiet --python 3.11 ")
     assert install_call.endswith(f"--python {made[0].python} lerobot==0.4.4 msgpack")
+
+
+REMOTE = ("openpi", "groot", "starvla", "vla_eval_server", "openvla_rest", "openvla_oft_rest", "xvla", "lerobot")
+
+
+@pytest.mark.parametrize("policy", REMOTE)
+def test_every_policy_with_a_server_can_be_launched_without_further_ado(policy: str) -> None:
+    command = "python serve.py --port={port} 'a b'"
+    leg = load_config(["suite=libero_goal", f"policy={policy}", f"policy.launch={command}", "policy.environment=~/env"]).legs[0]
+    assert leg.policy["launch"] == command
+    assert leg.policy["environment"] == str(Path.home() / "env")
+    launch = launch_of(leg.policy)
+    assert launch is not None
+    scheme = {"groot": "tcp", "openvla_rest": "http", "openvla_oft_rest": "http", "xvla": "http"}.get(policy, "ws")
+    assert launch.url(7) == f"{scheme}://127.0.0.1:7"
+    aimed = load_config(["suite=libero_goal", f"policy={policy}", f"policy.launch={command}", f"policy.url={scheme}://x:1/path"])
+    aimed_launch = launch_of(aimed.legs[0].policy)
+    assert aimed_launch is not None
+    assert aimed_launch.url(7) == f"{scheme}://127.0.0.1:7/path"
+
+
+@pytest.mark.parametrize(("model", "policy"), [("smolvla", "lerobot"), ("pi0", "lerobot"), ("pi05", "openpi"), ("gr00t", "groot")])
+def test_a_model_leads_to_the_policy_that_evaluates_it(model: str, policy: str) -> None:
+    with pytest.raises(ConfigError, match=f"there is no policy '{model}': that model is evaluated with .*policy={policy} "):
+        load_config(["suite=libero_goal", f"policy={model}"])

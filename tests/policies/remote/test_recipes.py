@@ -72,7 +72,7 @@ def calvin(observed: Observed) -> PolicyObservation:
 
 
 NEEDS = {"xvla-libero": "suite.control=absolute", "xvla-calvin": "suite.action_form=absolute_quat"}
-REMOTE = ("openpi", "groot", "starvla", "vla_eval_server", "openvla_rest", "openvla_oft_rest", "xvla")
+REMOTE = ("openpi", "groot", "starvla", "vla_eval_server", "openvla_rest", "openvla_oft_rest", "xvla", "lerobot")
 RECIPES = [recipe for recipe in group_names("recipe") if recipe.startswith(tuple(f"{name}-" for name in REMOTE))]
 
 

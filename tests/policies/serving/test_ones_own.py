@@ -32,7 +32,7 @@ def outside(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "vlagym").symlink_to(Path(vlagym.__file__).parent)
-    for package in ("numpy", "websockets", "msgpack", "msgspec"):
+    for package in ("numpy", "websockets", "msgpack"):
         files = importlib.metadata.files(package) or []
         for top in {file.parts[0] for file in files if not file.parts[0].startswith("..")}:
             (folder / top).symlink_to(Path(str(importlib.metadata.distribution(package).locate_file(top))))
