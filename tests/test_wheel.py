@@ -67,7 +67,7 @@ def test_every_module_imports_from_an_installed_wheel(wheel: Path, tmp_path: Pat
     # The third-party packages of the environment that runs the tests; its own editable vlagym is not found through a .pth line.
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     zipfile.ZipFile(wheel).extractall(site)
-    done = subprocess.run([python, "-c", IMPORT_EVERYTHING], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-I", "-c", IMPORT_EVERYTHING], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     origin, count = done.stdout.split()
     assert Path(origin).is_relative_to(site)
