@@ -68,6 +68,7 @@ class Tracking(Subscriber):
         try:
             self._tracker.start(self._run)
         except Exception as error:
+            self._tracker = None  # what has not started is told nothing more
             raise RunError(
                 f"the tracker {self._name} cannot be started ({_one_line(error)}); mend that and finish the run with "
                 f"resume={self._run.folder}, or without it: resume={self._run.folder} trackers=[]."

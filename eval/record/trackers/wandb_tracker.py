@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROJECT = "vlagym"
 _STEP = "episodes"
-_PATIENCE_S = 20  # without a network wandb would try for 90; then it is left out, and the run goes on
+_PATIENCE_S = 20  # without a network wandb would try for 90; then the run is refused before its first episode
 
 
 class WandbTracker(Tracker):

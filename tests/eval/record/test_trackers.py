@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -177,12 +178,26 @@ def test_a_tracker_that_fails_does_not_lose_the_run(
     assert shown == "The tracker spy failed and is left out from here on: the server is gone. The run goes on.\n"
 
 
-def test_a_tracker_that_cannot_start_is_one_error_before_the_first_episode(run_toy: Run, spy: type[Spy], tmp_path: Path) -> None:
+def test_a_tracker_that_cannot_start_is_one_error_before_the_first_episode(
+    run_toy: Run, spy: type[Spy], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spy.fails_at = "start"
     with pytest.raises(RunError, match=r"tracker spy cannot be started \(the server is gone\); .* trackers=\[\]"):
         run_toy("trackers=[spy]", "episodes_per_task=2", "video=none")
+    assert "left out" not in capsys.readouterr().err, "what has not started is told that the run has ended"
     assert RunFolder(tmp_path / "run").results() == []
     assert resume(tmp_path / "run", load_config(["trackers=[]"]), ["trackers"]).complete
+
+
+@pytest.mark.slow  # wandb's own patience, 20 s
+def test_wandb_without_a_network_is_given_up_within_a_minute(run_toy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="needs the extra wandb")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(RunError, match="tracker wandb cannot be started"):
+        run_toy("trackers=[wandb]", "episodes_per_task=2", "video=none")
+    assert time.monotonic() - began < 60, "wandb's own patience is 90 s"
 
 
 def test_errors_and_chains_are_told_apart_from_failures(run_toy: Run, spy: type[Spy], faults: Callable[..., None]) -> None:
