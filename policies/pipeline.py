@@ -88,6 +88,7 @@ class Pipeline:
         for transform in self._action_transforms:
             self.action_spec = transform.spec(self.action_spec)
         self._memories: dict[str, list[dict[str, Any]]] = {}
+        self._fresh: set[str] = set()  # episodes whose transforms have not been told yet where they begin
         self._given: dict[str, tuple[int, Chunk]] = {}  # by episode: the last chunk and the step at which it was given
         self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="images")
 
@@ -99,11 +100,13 @@ class Pipeline:
         """Forget what action transforms remember of these episodes."""
         for episode_id in episode_ids:
             self._memories[episode_id] = [{} for _ in self._action_transforms]
+            self._fresh.add(episode_id)
 
     def release(self, episode_ids: Sequence[str]) -> None:
         """Drop what belongs to these episodes."""
         for episode_id in episode_ids:
             self._memories.pop(episode_id, None)
+            self._fresh.discard(episode_id)
             self._given.pop(episode_id, None)
 
     def images(self, observations: Sequence[PolicyObservation]) -> list[list[Image]]:
@@ -138,9 +141,13 @@ class Pipeline:
                 f"the network's action for episode {observation['episode_id']} at step {observation['step']} is not finite: "
                 f"{chunk[~np.isfinite(chunk).all(axis=1)][0].tolist()}. Check the statistics of the checkpoint and policy.dtype."
             )
-        self._given[observation["episode_id"]] = observation["step"], chunk
-        for transform, memory in zip(self._action_transforms, self._memories[observation["episode_id"]], strict=True):
+        episode_id = observation["episode_id"]
+        self._given[episode_id] = observation["step"], chunk
+        for transform, memory in zip(self._action_transforms, self._memories[episode_id], strict=True):
+            if episode_id in self._fresh:
+                transform.begins(np.asarray(observation["state"], np.float64), memory)
             chunk = transform(chunk, memory)
+        self._fresh.discard(episode_id)
         return chunk
 
     def provenance(self) -> dict[str, Any]:

@@ -36,24 +36,27 @@ def obey(
     transforms = list(recipe.get("state_transforms") or ())
     if wishes.pop("quat_no_antipodal", False):
         transforms = [transform for transform in transforms if transform != "shortest_axis_angle"]
+    emits = dict(recipe.get("emits") or {})
+    if wishes.get("absolute_action") and suite.action_spec.mode == "absolute" and emits.get("rotation") == "axis_angle":
+        emits |= {"mode": "absolute", "unit": "m_rad"}
     for name in list(wishes):
-        _check_wish(suite, name, wishes.pop(name))
-    _check_actions(facts.get("action_spec") or {}, recipe.get("emits") or {})
+        _check_wish(suite, name, wishes.pop(name), emits)
+    _check_actions(facts.get("action_spec") or {}, emits)
     image_transforms = recipe.get("image_transforms")
     if isinstance(image_transforms, Mapping):
         image_transforms = {camera: named for camera, named in image_transforms.items() if camera in images.values()}
     form = {**request, "images": images, "state": request.get("state") or {} if has_state else {}}
-    return form, {**recipe, "state_transforms": transforms, "image_transforms": image_transforms}
+    return form, {**recipe, "state_transforms": transforms, "image_transforms": image_transforms, "emits": emits}
 
 
-def _check_wish(suite: Suite, name: str, value: Any) -> None:
-    """Compare a wish with what the suite has."""
+def _check_wish(suite: Suite, name: str, value: Any, emits: Mapping[str, Any]) -> None:
+    """Compare a wish with what the suite has, and the recipe says of the server's actions."""
     horizons = {task.horizon for task in suite.tasks()}
     scene_seed = getattr(suite, "scene_seed", None)
     has: dict[str, tuple[object, str]] = {
         "env_seed": (scene_seed, "suite.scene_seed"),
         "seed": (scene_seed, "suite.scene_seed"),
-        "absolute_action": (suite.action_spec.mode == "absolute", "suite.control=absolute"),
+        "absolute_action": (emits.get("mode") == "absolute", "suite.control=absolute on LIBERO; elsewhere a recipe of one's own"),
         "max_episode_steps": (next(iter(horizons)) if len(horizons) == 1 else sorted(horizons), "suite.horizon"),
         "success_mode": ({"at_end": "truncation", "ever": "accumulate"}[suite.success_rule], "the suite's rule of success"),
         "deterministic_episodes": (True, "the suite's protocol"),

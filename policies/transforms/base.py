@@ -43,6 +43,9 @@ class ActionTransform(ABC):
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
         """A new chunk float[T, A]; `memory` is the transform's own, empty at the start of an episode or of a new instruction."""
 
+    def begins(self, state: State, memory: Memory) -> None:
+        """Told, before its first chunk of an episode or of a new instruction, the suite's state float64[S] that it begins in."""
+
     def spec(self, before: ActionSpec) -> ActionSpec:
         """Meaning of an action after the transform, given its meaning before."""
         return before

@@ -37,7 +37,7 @@ from .images import (
     PilResizeWithPad,
     ResizeWithPad,
 )
-from .poses import RotationFromSix
+from .poses import AccumulateDeltas, RotationFromSix
 from .states import (
     AppendConstants,
     AppendControllerPose,
@@ -78,6 +78,7 @@ ACTION_TRANSFORMS: dict[str, type[ActionTransform]] = {
     "agreeing_actions": AgreeingActions,
     "hold_gripper": HoldGripper,
     "rotation_from_six": RotationFromSix,
+    "accumulate_deltas": AccumulateDeltas,
 }
 STATE_TRANSFORMS: dict[str, type[StateTransform]] = {
     "take_entries": TakeEntries,

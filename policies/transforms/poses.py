@@ -1,4 +1,8 @@
-"""Transforms of actions that name a pose: rotations out of six numbers, as in 2toinf/X-VLA (evaluation/libero, calvin, simpler)."""
+"""Transforms of actions that name a pose.
+
+Rotations out of six numbers are as in 2toinf/X-VLA (evaluation/libero, calvin, simpler), deltas that add up to a target as in
+vla-eval 0.8.0 (benchmarks/calvin/benchmark.py).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from .base import ActionTransform
 from .rotations import Layout, matrix_to_axis_angle, matrix_to_euler, matrix_to_quat_wxyz, matrix_to_quat_xyzw, six_to_matrix
 
 if TYPE_CHECKING:
-    from .base import Chunk, Memory
+    from .base import Chunk, Memory, State
 
 Rotation = Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw", "6d_columns", "6d_rows"]
 
@@ -58,6 +62,35 @@ class RotationFromSix(ActionTransform):
         """The rotation is of the new form."""
         self._need(before.rotation, f"6d_{self.layout}", "a rotation of")
         return with_rotation(before, self.to)
+
+
+@dataclass(frozen=True)
+class AccumulateDeltas(ActionTransform):
+    """Deltas of position (m) and Euler angles (rad) become the pose to be at: that of the start with all deltas so far added.
+
+    What is added up is what was commanded, not where the hand came to be; angles stay within half a turn.
+    """
+
+    def begins(self, state: State, memory: Memory) -> None:
+        """The state begins with position and Euler angles."""
+        memory["pose"] = state[:6]
+
+    def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
+        """float[T, 6 + n] -> float64[T, 6 + n]; remembers the pose."""
+        poses = []
+        for delta in np.asarray(actions, np.float64)[:, :6]:
+            pose = memory["pose"] + delta
+            pose[3:] = (pose[3:] + np.pi) % (2 * np.pi) - np.pi
+            memory["pose"] = pose
+            poses.append(pose)
+        return np.concatenate([np.array(poses), actions[:, 6:]], axis=1)
+
+    def spec(self, before: ActionSpec) -> ActionSpec:
+        """The action is a pose."""
+        self._need(before.mode, "delta", "mode")
+        self._need(before.rotation, "euler_xyz", "a rotation of")
+        self._need(before.unit, "m_rad", "unit")
+        return replace(before, mode="absolute")
 
 
 def with_rotation(before: ActionSpec, rotation: Rotation) -> ActionSpec:

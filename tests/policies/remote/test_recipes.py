@@ -71,7 +71,11 @@ def calvin(observed: Observed) -> PolicyObservation:
     return seen(images, observed["calvin.robot_obs"], observed["calvin.task"])
 
 
-NEEDS = {"xvla-libero": "suite.control=absolute", "xvla-calvin": "suite.action_form=absolute_quat"}
+NEEDS = {
+    "xvla-libero": "suite.control=absolute",
+    "xvla-calvin": "suite.action_form=absolute_quat",
+    "vla_eval_server-calvin": "suite.action_form=absolute_euler",
+}
 REMOTE = ("openpi", "groot", "starvla", "vla_eval_server", "openvla_rest", "openvla_oft_rest", "xvla", "lerobot")
 RECIPES = [recipe for recipe in group_names("recipe") if recipe.startswith(tuple(f"{name}-" for name in REMOTE))]
 

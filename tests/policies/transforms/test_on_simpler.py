@@ -1,5 +1,7 @@
 """What stands between a policy and SimplerEnv's robots: ensembled chunks, and grippers that stick or are told how far to open."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def test_ensembled_actions_are_means_of_what_was_said_about_now():
 
 
 def test_above_temperature_zero_older_chunks_weigh_more():
-    (ensemble,) = action_transforms([{"ensemble_actions": {"horizon": 2, "temperature": np.log(2)}}])
+    (ensemble,) = action_transforms([{"ensemble_actions": {"horizon": 2, "temperature": math.log(2)}}])
     memory = {}
     ensemble(chunk(0, 2), memory)
     np.testing.assert_allclose(ensemble(chunk(4, 6), memory)[0, 0], (2 * 1 + 4 * 0.5) / 1.5)
