@@ -137,7 +137,7 @@ def test_trials_out_of_range_and_unknown_tasks_are_refused(env):
 
 @pytest.mark.parametrize("setting", ["trials", "image_size"])
 def test_settings_that_cannot_be_are_refused(setting):
-    with pytest.raises(ConfigError, match=f"suite.{setting} must be at least 1"):
+    with pytest.raises(ConfigError, match=f"suite.{setting} must be a whole number from 1"):
         RobosuiteSuite("robosuite", **{setting: 0})
 
 

@@ -23,6 +23,7 @@ def write_trajectories(recordings, folder):
             still[6] = actions[-1, 6]  # the WidowX is told how far its gripper is to be open
         padded = np.concatenate((actions, np.tile(still, (horizons[task] - len(actions), 1))))
         meta = {"suite": suite, "task": task, "trial": trial, "seed": 0}
+        meta |= {"instruction": "", "steps": len(padded), "success": None}
         save_trajectory(folder / f"{name}.npz", padded, np.zeros((1, 7)), np.zeros((1, 13)), meta)
 
 
