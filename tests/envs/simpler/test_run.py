@@ -24,7 +24,8 @@ def write_trajectories(recordings, folder):
         padded = np.concatenate((actions, np.tile(still, (horizons[task] - len(actions), 1))))
         meta = {"suite": suite, "task": task, "trial": trial, "seed": 0}
         meta |= {"instruction": "", "steps": len(padded), "success": None}
-        save_trajectory(folder / f"{name}.npz", padded, np.zeros((1, 7)), np.zeros((1, 13)), meta)
+        states = len(padded) + 1
+        save_trajectory(folder / f"{name}.npz", padded, np.zeros((states, 7)), np.zeros((states, 13)), meta)
 
 
 def run(names, tmp_path, *overrides, name="run"):
