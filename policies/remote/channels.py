@@ -5,6 +5,7 @@ Each has one deadline per answer and a limit on its size. None uses a proxy: a p
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -156,8 +157,13 @@ class Http:
     def __init__(self, url: str, timeout_s: float, headers: Mapping[str, str]) -> None:
         import urllib3
 
-        path = urlsplit(url).path
-        self._url = url if path not in ("", "/") else url.rstrip("/") + "/act"
+        parts = urlsplit(url)
+        try:  # that it is there is known before it is asked, and when it comes back
+            where = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
+            socket.create_connection(where, _CONNECT_S).close()
+        except OSError as error:
+            raise LinkError(f"no HTTP server answers at {url} ({error})") from error
+        self._url = url if parts.path not in ("", "/") else url.rstrip("/") + "/act"
         self._timeout_s = timeout_s
         self._headers = {"Content-Type": "application/json", **headers}
         self._pool = urllib3.PoolManager(maxsize=1, retries=False)

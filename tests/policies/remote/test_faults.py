@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,10 +73,14 @@ def observation() -> PolicyObservation:
     }
 
 
-def client(port: int, *overrides: str) -> Any:
-    settings = ["suite=libero_goal", "policy=openpi", f"policy.url=ws://127.0.0.1:{port}", "policy.patience_s=5", *overrides]
-    leg = load_config(settings).legs[0]
-    return make_policy(leg.policy, make_suite(leg.suite))
+def client(port: int, **settings: Any) -> Any:
+    leg = composed()
+    return make_policy({**leg.policy, "url": f"ws://127.0.0.1:{port}", "patience_s": 5, **settings}, make_suite(leg.suite))
+
+
+@functools.cache
+def composed() -> Any:
+    return load_config(["suite=libero_goal", "policy=openpi"]).legs[0]
 
 
 def send(**reply: Any) -> Answer:
@@ -141,7 +146,7 @@ def test_a_silent_server_loses_the_episode_and_its_late_answer_is_nobodys(starte
             time.sleep(2)
         connection.send(openpi.encode({"actions": CHUNK + n}))
 
-    policy = client(started(answer).port, "policy.timeout_s=1")
+    policy = client(started(answer).port, timeout_s=1)
     policy.reset([observation["episode_id"]])
     with pytest.raises(SeatLostError, match="no answer for 1 s"):
         policy.act([observation])
@@ -152,4 +157,4 @@ def test_a_silent_server_loses_the_episode_and_its_late_answer_is_nobodys(starte
 
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(PolicyError, match=r"ws://127.0.0.1:9: no websocket server answers"):
-        client(9, "policy.patience_s=0.5")
+        client(9, patience_s=0.5)
