@@ -28,6 +28,7 @@ from ...envs.assets.settings import (
 )
 from ...errors import AssetError
 from ..record.console import make_console
+from .arguments import CommandParser
 
 # Archives are named by full commit ids; a few characters tell them apart on a narrow terminal.
 _COMMIT = re.compile(r"([0-9a-f]{8})[0-9a-f]{32}")
@@ -68,8 +69,8 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="vla-eval assets",
         description="List, fetch and verify the data that benchmarks need.",
         epilog=EPILOG,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ...errors import VlagymError
+from ..._registry import did_you_mean
+from ...errors import ConfigError, VlagymError
 from .edges import interrupts, sentence
 
 if TYPE_CHECKING:
@@ -31,8 +35,17 @@ _COMMANDS = {
     "power": ("vlagym.eval.cli.power", "how many episodes it takes to see a drop"),
     "render": ("vlagym.eval.cli.render", "draw recorded episodes again, at any size, from any camera"),
     "report": ("vlagym.eval.cli.report", "write an HTML report of runs with their videos"),
+    "show": ("vlagym.eval.cli.show", "print the settings that a run would have; run nothing"),
     "serve": ("vlagym.eval.cli.serve", "let a policy answer over the network: openpi's or vla-eval's protocol"),
     "table": ("vlagym.eval.cli.table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
+}
+
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+# Options of Hydra's own command line that mean nothing here, and what does what they are for.
+_HYDRAS_OPTIONS = {
+    **dict.fromkeys(("-m", "--multirun"), "start one run after the other, or suite=[A,B] for several suites in one run"),
+    **dict.fromkeys(("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"), "settings are given as key=value"),
+    **dict.fromkeys(("-p", "--package", "-r", "--run", "--resolve", "-i", "--info"), "`vla-eval show` prints a run's settings"),
 }
 
 _HELP = """\
@@ -42,6 +55,7 @@ vla-eval: evaluate vision-language-action policies on robot-manipulation benchma
   vla-eval suite=libero_goal policy=openvla       one benchmark, one policy
   vla-eval suite=libero_all policy=random episodes_per_task=2 workers=2
   vla-eval resume=RUN                             finish an interrupted run
+  vla-eval suite=libero_goal policy=openvla --help    what this suite and this policy take
 
 settings (key=value, in any order; `vla-eval list` names the suites and policies)
   suite=NAME           or [NAME,NAME]: run one after the other
@@ -90,19 +104,62 @@ def _command(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in _COMMANDS:
         return int(importlib.import_module(_COMMANDS[arguments[0]][0]).main(arguments[1:]))
     if any(argument in ("-h", "--help", "help") for argument in arguments):
-        print(_HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items()))
+        print(_help(arguments))
         return 0
     if arguments == ["--version"]:
         from ... import __version__
 
         print(__version__)
         return 0
+    if "--cfg" in arguments or any(argument.startswith("--cfg=") for argument in arguments):
+        return _command(["show", *_without_cfg(arguments)])
+    for argument in arguments:
+        if "=" not in argument:
+            raise _no_setting(argument)
     return _run(arguments)
+
+
+def _help(arguments: Sequence[str]) -> str:
+    """The settings and commands; where a suite or a policy is chosen, what that one takes."""
+    if any(argument.startswith(("suite=", "policy=")) for argument in arguments):
+        from .show import settings_taken
+
+        return settings_taken([argument for argument in arguments if "=" in argument])
+    return _HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items())
+
+
+def _without_cfg(arguments: Sequence[str]) -> list[str]:
+    """What is left of the arguments once Hydra's ``--cfg job`` is taken out.
+
+    Raises:
+        ConfigError: Another part of Hydra's settings is asked for.
+    """
+    rest = [argument.removeprefix("--cfg=") for argument in arguments if argument != "--cfg"]
+    if "job" not in rest:
+        raise ConfigError("--cfg job prints the settings of a run; there is nothing else that --cfg can print here.")
+    rest.remove("job")
+    return rest
+
+
+def _no_setting(argument: str) -> ConfigError:
+    """What a word that is neither a command nor a setting was probably meant to be."""
+    if argument in _HYDRAS_OPTIONS:
+        return ConfigError(f"{argument} is Hydra's and not taken here: {_HYDRAS_OPTIONS[argument]}.")
+    from ...conf import group_names
+
+    for group in ("suite", "policy"):
+        if argument in group_names(group):
+            return ConfigError(f"{argument!r} is a {group}: did you mean {group}={argument}?")
+    choices = [f"{group}={name}" for group in ("suite", "policy") for name in group_names(group)]
+    near = did_you_mean(argument, [*_COMMANDS, *choices])
+    return ConfigError(
+        f"{argument!r} is neither a command nor a setting; settings have the form key=value, e.g. workers=2.{near} "
+        "`vla-eval --help` lists both."
+    )
 
 
 def _run(overrides: Sequence[str]) -> int:
     from functools import partial
-    from pathlib import Path
 
     from ..plan.config import load_config
     from ..record.console import make_console
@@ -140,6 +197,18 @@ def _report_stop(console: Console, outcome: Outcome, error: Exception) -> int:
     return 1
 
 
+def _link_latest(folder: Path) -> None:
+    """``results/latest`` leads to the last of the runs there, where the file system has links."""
+    if folder.parent != Path("results"):
+        return
+    link, new = folder.parent / "latest", folder.parent / f".latest-{os.getpid()}"
+    if link.exists() and not link.is_symlink():
+        return
+    with contextlib.suppress(OSError):  # a convenience that some file systems do not have
+        new.symlink_to(folder.name)
+        new.replace(link)
+
+
 def _report(console: Console, outcome: Outcome) -> int:
     from ..tables.success import as_rich, chain_sheet, group_sheet, success_sheet
     from ..tables.variants import category_sheet
@@ -155,10 +224,14 @@ def _report(console: Console, outcome: Outcome) -> int:
         console.print(f"Note: {notice}", style="yellow", highlight=False, markup=False)
     videos = outcome.folder / "videos"
     if videos.is_dir() and any(videos.iterdir()):
-        console.print(f"videos:  {videos}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"results: {outcome.folder}", highlight=False, markup=False, soft_wrap=True)
-    if not outcome.complete:
+        console.print(f"videos:  {videos}", **_PLAIN)
+    console.print(f"results: {outcome.folder}", **_PLAIN)
+    _link_latest(outcome.folder)
+    if outcome.complete:
+        console.print(f"next:    vla-eval report {outcome.folder}   (a page with the videos)", **_PLAIN)
+        console.print(f"         vla-eval compare BASELINE {outcome.folder}   (is it worse than another run?)", **_PLAIN)
+    else:
         what = "interrupted" if outcome.interrupted else "incomplete: not all episodes were run"
         text = f"{what}; to finish it: vla-eval resume={outcome.folder}"
-        console.print(text, style="bold", highlight=False, markup=False, soft_wrap=True)
+        console.print(text, style="bold", **_PLAIN)
     return 130 if outcome.interrupted else 0 if outcome.complete else 1

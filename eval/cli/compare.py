@@ -26,6 +26,7 @@ from ..compare.sources import load_side, side_of_run
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_rich
+from .arguments import CommandParser
 
 EPILOG = """\
 Two sides are BASELINE and CURRENT, folders of runs. One of the two may instead be
@@ -141,8 +142,8 @@ def _run_or_none(source: str) -> Run | None:
     return None if Path(source).is_file() else load_run(source)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="vla-eval compare",
         description="Is CURRENT worse than BASELINE by more than the margin?",
         epilog=EPILOG,

@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from .arguments import CommandParser
+
 
 def main(argv: Sequence[str]) -> int:
     """Convert what the command line names; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="vla-eval convert", description="Convert checkpoints of other frameworks.")
+    parser = CommandParser(prog="vla-eval convert", description="Convert checkpoints of other frameworks.")
     kinds = parser.add_subparsers(required=True, metavar="KIND")
     rt1 = kinds.add_parser("rt1", help="an RT-1 or RT-1-X policy of TensorFlow (TensorFlow is not needed)")
     rt1.add_argument("source", type=Path, help="folder of a SavedModel or training checkpoint, or one FILE.index")

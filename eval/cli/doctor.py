@@ -5,7 +5,6 @@ Whatever touches a graphics driver runs in a process of its own, so that a crash
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -30,6 +29,7 @@ from ...envs.suite import Check
 from ...errors import AssetError, DependencyError, VlagymError
 from ..plan.config import compose_settings, split_suites
 from ..record.console import make_console
+from .arguments import CommandParser
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: No such suite.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="vla-eval doctor",
         description="Check this machine: packages, rendering, video, disk, assets, and what each suite probes. "
         "Without a suite, one of every benchmark that is installed is probed.",

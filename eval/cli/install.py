@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import shlex
 import shutil
@@ -26,6 +25,7 @@ from ...envs.packages import (
     require_python,
 )
 from ...errors import DependencyError
+from .arguments import CommandParser
 
 DESCRIPTION = """\
 Install what a benchmark needs into the Python environment that runs this command. Packages that are already installed keep their
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         ConfigError: No such benchmark.
         DependencyError: There is no installer, it failed, something is still missing afterwards, or this Python cannot have it.
     """
-    parser = argparse.ArgumentParser(prog="vla-eval install", description=DESCRIPTION)
+    parser = CommandParser(prog="vla-eval install", description=DESCRIPTION)
     parser.add_argument("benchmarks", nargs="+", metavar="BENCHMARK", help=", ".join(sorted(BENCHMARK_PACKAGES)))
     parser.add_argument("--dry-run", action="store_true", help="show what would be run and change nothing")
     parser.add_argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ..compare.rows import common_pairs, discordance, mean
 from ..compare.sources import side_of_run
 from ..tables.runs import load_run
 from ..tables.statistics import paired_trials_needed, unpaired_episodes_needed
+from .arguments import CommandParser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,8 +60,8 @@ def _tell(drop: float, rate: float, differing: float | None, alpha: float, power
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vla-eval power", description="How many episodes it takes to see a drop.")
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="vla-eval power", description="How many episodes it takes to see a drop.")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="two runs: rate and differing trials are measured there")
     parser.add_argument("--drop", type=percent, required=True, metavar="POINTS", help="the drop in percentage points")
     parser.add_argument("--rate", type=percent, metavar="PERCENT", help="success rate of the baseline (default: the first run's)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from ...errors import ConfigError
 from ..record.console import make_console
 from ..report.render import Drawing, Drawn, render_episodes, select_episodes, write_grid
 from ..tables.runs import load_run
+from .arguments import CommandParser
 
 GRID_TILES = 25
 
@@ -41,10 +41,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(one.video for one in drawn) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vla-eval render", description="Draw recorded episodes again, at any size, from any camera."
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="vla-eval render", description="Draw recorded episodes again, at any size, from any camera.")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument(
         "--episodes",

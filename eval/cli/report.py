@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ..compare.comparison import Question
 from ..record.console import make_console
 from ..report import write_report
 from ..tables.runs import load_run
+from .arguments import CommandParser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vla-eval report", description="A page about runs that works offline, from disk.")
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="vla-eval report", description="A page about runs that works offline, from disk.")
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs; the first is the baseline of the others"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
 from ..tables.variants import category_sheet
+from .arguments import CommandParser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(run.complete for run in runs) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vla-eval table", description="The success table of one or several runs.")
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="vla-eval table", description="The success table of one or several runs.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--format", choices=FORMATS, help="default: the ending of --output, else text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of the terminal")

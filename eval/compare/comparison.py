@@ -31,7 +31,7 @@ from .rows import (
 from .sources import Side, SuiteOutcomes
 
 Verdict = Literal["no regression", "regression", "cannot tell"]
-EXIT_CODES: dict[Verdict, int] = {"no regression": 0, "regression": 1, "cannot tell": 2}
+EXIT_CODES: dict[Verdict, int] = {"no regression": 0, "regression": 1, "cannot tell": 3}  # 2 is a refusal, as of every command
 # How likely a drop is to be seen with the number of trials that a comparison advises, and the smallest drop it gives advice on.
 POWER = 0.8
 _SMALLEST_MARGIN = 0.001
@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 no regression, 1 regression, 2 cannot tell."""
+        """0 no regression, 1 regression, 3 cannot tell."""
         return EXIT_CODES[self.verdict]
 
     def to_json(self) -> dict[str, Any]:

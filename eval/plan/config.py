@@ -209,6 +209,11 @@ def compose_settings(overrides: Sequence[str], config_name: str = "config") -> d
     for override in overrides:
         if len(override) > _LONGEST_OVERRIDE or sum(map(override.count, "[{(")) > MAX_DEPTH:
             raise ConfigError(f"the setting {override[:60]}... is too long or nested too deeply to be one.")
+        if override.lstrip("+~").startswith("hydra."):
+            raise ConfigError(
+                f"{override.partition('=')[0]} is a setting of Hydra's launcher and means nothing here: run_dir=FOLDER says where "
+                "results go, and workers=N how many environments run at once."
+            )
     for recipe in (override.removeprefix("recipe=") for override in overrides if override.startswith("recipe=")):
         if recipe not in group_names("recipe"):  # to Hydra it is optional, so that a name without a file would be passed over
             raise unknown_name("recipe", recipe, group_names("recipe"))

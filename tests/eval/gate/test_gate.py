@@ -173,7 +173,7 @@ def test_a_worse_policy_fails_early_and_its_failures_are_on_video(baseline: Path
 
 def test_a_gate_that_cannot_tell_runs_the_whole_plan(baseline: Path, tmp_path: Path) -> None:
     run = tmp_path / "gate"
-    assert cli_gate.main([f"baseline={baseline}", "policy=push", "margin=1", f"run_dir={run}", "video=none"]) == 2
+    assert cli_gate.main([f"baseline={baseline}", "policy=push", "margin=1", f"run_dir={run}", "video=none"]) == 3
     assert vlagym.load_run(run).complete
 
 
@@ -220,7 +220,7 @@ def test_a_gate_that_was_interrupted_is_finished(run_toy: Run, tmp_path: Path) -
     assert process.returncode == 130
     before = RunFolder(tmp_path / "gate").results()
     assert 4 <= len(before) < 20
-    assert cli_gate.main([f"resume={tmp_path / 'gate'}", f"baseline={baseline}", "margin=1"]) == 2
+    assert cli_gate.main([f"resume={tmp_path / 'gate'}", f"baseline={baseline}", "margin=1"]) == 3
     assert vlagym.load_run(tmp_path / "gate").complete
 
 
