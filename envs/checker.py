@@ -147,10 +147,12 @@ class _Episodes:
         env.step_chunk(self._actions[2:6])
         for camera, (moment, live) in moments.items():
             height, width = self._suite.camera_sizes[camera]
-            again = env.draw(moment, camera, height, width)
+            again = env.picture(moment, camera, height, width)
             _require(live.shape == (height, width, 3), f"camera {camera!r} draws {live.shape}, its size is {(height, width, 3)}.")
             _require(np.array_equal(live, again), f"camera {camera!r}: a moment drawn again differs from the live frame.")
-            _require(env.draw(moment, camera, 48, 64).shape == (48, 64, 3), f"camera {camera!r} cannot be drawn at another size.")
+            _require(
+                env.picture(moment, camera, 48, 64).shape == (48, 64, 3), f"camera {camera!r} cannot be drawn at another size."
+            )
 
     def _same(self, expected: Sequence[str], found: Sequence[str], what: str) -> None:
         if list(expected) != list(found):

@@ -23,6 +23,7 @@ from ..episode import EndedBy, SubtaskResult
 from ..errors import EnvError
 from .sentences import Sentence
 from .spec import MAX_INSTRUCTION_LENGTH
+from .variation import all_said, altered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +119,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         )
         self._tasks = {task.name: task for task in suite.tasks()}
         self._task: Task | None = None
-        self._trial = 0
+        self._trial = self._seed = 0
         self._steps = 0
         self._over = False
         self._frames: dict[tuple[str, int, int], Image] = {}
@@ -135,7 +136,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
 
     @abstractmethod
     def draw(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
-        """Draw a moment of the current episode.
+        """Draw a moment of the current episode as the simulator shows it; `picture` adds what a variation does to images.
 
         Args:
             render_state: float64[R], as `render_state` returned it in an episode of the same (task, trial, seed).
@@ -215,9 +216,10 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
             raise EnvError(f"unknown reset options {sorted(options)}; known: task, trial.")
         if not 0 <= trial < task.trials:
             raise EnvError(f"{self.suite.name}/{task.name} has trials 0..{task.trials - 1}; got trial {trial}.")
-        self._task, self._trial, self._steps, self._over = task, trial, 0, False
+        self._task, self._trial, self._seed = task, trial, 0 if seed is None else int(seed)
+        self._steps, self._over = 0, False
         self._frames.clear()
-        self._begin(task, trial, 0 if seed is None else int(seed))
+        self._begin(task, trial, self._seed)
         return self._observe(), self._info(success=False)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -257,8 +259,21 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         key = (camera, *size)
         if key not in self._frames:
             with self.clock("rendering"):
-                self._frames[key] = self.draw(self.render_state(), camera, *size)
+                self._frames[key] = self.picture(self.render_state(), camera, *size)
         return self._frames[key]
+
+    def picture(self, render_state: Float64Array, camera: str, height: int, width: int) -> Image:
+        """A moment of the current episode as a policy sees it: `draw`, and what the suite's variation does to images."""
+        drawn = self.draw(render_state, camera, height, width)
+        if not self.suite.variation:
+            return drawn
+        assert self._task is not None
+        return altered(drawn, self.suite.variation, f"{self._task.name}/{self._trial}/{self._seed}/{camera}", render_state)
+
+    def told(self, sentence: str) -> str:
+        """What the current episode's policy is told instead of a sentence of the suite: the sentence, but for a variation."""
+        sentences = all_said(sentence, self.suite.variation)
+        return sentences[self._trial % len(sentences)]
 
     def get_state(self) -> EnvState:
         """Named arrays from which `set_state` continues this episode bit for bit."""
@@ -324,7 +339,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
 
     def _observe(self) -> Observation:
         images = {camera: self.render(camera) for camera in self.observation_cameras}
-        return {"images": images, "state": self._state_vector().astype(np.float32), "instruction": self.instruction}
+        return {"images": images, "state": self._state_vector().astype(np.float32), "instruction": self.told(self.instruction)}
 
     def _info(self, success: bool) -> dict[str, Any]:
         assert self._task is not None

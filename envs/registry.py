@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._registry import Registry
 from ..edges.settings import check_settings, shown
 from ..errors import ConfigError
+from .variation import read_variation
 
 if TYPE_CHECKING:
     from .env import VlaEnv
@@ -36,20 +37,27 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
     """Build the suite that `settings` describe (``benchmark`` and the arguments of its class).
 
     Raises:
-        ConfigError: Unknown benchmark, or an argument it does not take.
+        ConfigError: Unknown benchmark, an argument it does not take, or a variation that is none or that it cannot make.
     """
     arguments = dict(settings)
+    variation = read_variation(arguments.pop("variation", ()))
     benchmark = arguments.pop("benchmark", None)
     if not isinstance(benchmark, str):
         raise ConfigError(f"suite.benchmark must name a benchmark; got {shown(benchmark)}.")
     factory = BENCHMARKS.get(benchmark)
     check_settings("suite.", factory, arguments)
     try:
-        return factory(**arguments)
+        suite = factory(**arguments, **({"variation": variation} if variation else {}))
     except TypeError as error:
         if "argument" not in str(error):
             raise
         raise ConfigError(f"benchmark {benchmark!r} does not take these settings: {error}.") from error
+    for change in variation:
+        if change.kind not in suite.can_vary:
+            raise ConfigError(
+                f"suite.variation: {change.kind} cannot be changed in {suite.name}; there {', '.join(suite.can_vary)} can."
+            )
+    return suite
 
 
 def default_suite(name: str) -> Suite | None:

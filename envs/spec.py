@@ -6,20 +6,20 @@ Nothing here runs; environments, suites and policies are declared in these terms
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from gymnasium import spaces
 
 from ..edges.settings import FileName
+from ..episode import Variant
+from .variation import ON_IMAGES_AND_WORDS, Change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from ..episode import Variant
 
     Float32Array = NDArray[np.float32]
     Float64Array = NDArray[np.float64]
@@ -142,9 +142,11 @@ class SuiteSettings(ABC):
 
     Attributes:
         name: Name of the suite, e.g. ``libero_goal``.
+        variation: What is changed about every episode, in this order; nothing in the suite's own protocol.
     """
 
     name: FileName
+    variation: tuple[Change, ...] = field(default=(), kw_only=True)
 
     @property
     @abstractmethod
@@ -180,8 +182,13 @@ class SuiteSettings(ABC):
 
     @property
     def plain_suite(self) -> str | None:
-        """The suite whose episodes this one perturbs; None for a suite that stands for itself."""
-        return None
+        """The suite whose episodes this one perturbs: itself without its variation; None for a suite that stands for itself."""
+        return self.name if self.variation else None
+
+    @property
+    def can_vary(self) -> tuple[str, ...]:
+        """The kinds of changes (`vlagym.envs.variation.KINDS`) that can be made to its episodes."""
+        return ON_IMAGES_AND_WORDS
 
     @property
     def weighted_total(self) -> str:
@@ -190,4 +197,7 @@ class SuiteSettings(ABC):
 
     def variant(self, task: str, trial: int) -> Variant | None:
         """What a trial changes; None for a suite that stands for itself."""
-        return None
+        if not self.variation:
+            return None
+        kinds = " + ".join(change.kind for change in self.variation)
+        return Variant(kinds, kinds, None, plain_trial=trial)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EnvError
 from .env import VlaEnv
 from .spec import SuiteSettings
+from .variation import as_values
 
 if TYPE_CHECKING:
     from .spec import Float32Array
@@ -85,7 +86,10 @@ class Suite(SuiteSettings):
 
     def protocol(self) -> dict[str, Any]:
         """Everything that fixes what is measured, as plain JSON values; its hash goes into every run."""
-        return {**asdict(self), "benchmark": type(self).__name__, "success_rule": self.success_rule}
+        settings = {**asdict(self), "variation": as_values(self.variation)}
+        if not self.variation:  # the hash of an episode that nothing is changed about stays what it was before anything could be
+            del settings["variation"]
+        return {**settings, "benchmark": type(self).__name__, "success_rule": self.success_rule}
 
     def notices(self) -> list[str]:
         """Sentences that every output of a run must carry, e.g. that stand-in assets were used."""

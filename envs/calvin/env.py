@@ -83,7 +83,8 @@ class CalvinEnv(VlaEnv):
         return self._paint(render_state, camera, height, width)[0]
 
     def _paint(self, render_state: Float64Array, camera: str, height: int, width: int) -> tuple[Image, Float32Array]:
-        return painter(self.suite.renderer).draw(self.suite.scene, self._data_dir, render_state, camera, height, width)
+        suite = self.suite
+        return painter(suite.renderer).draw(suite.scene, self._data_dir, render_state, camera, height, width, suite.variation)
 
     def render_state(self) -> Float64Array:
         return self._world.render_state()

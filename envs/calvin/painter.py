@@ -13,6 +13,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..._registry import unknown_name
 from ...errors import DependencyError
+from ..variation import moved
 from ._bullet import p, quiet
 from .scenes import SCENES
 from .world import (
@@ -36,6 +38,8 @@ from .world import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..variation import Change
 
     Image = NDArray[np.uint8]
     Depth = NDArray[np.float32]
@@ -90,7 +94,14 @@ class Painter:
             p.disconnect(physicsClientId=self._client)
 
     def draw(
-        self, scene: str, data_dir: Path, render_state: Float64Array, camera: str, height: int, width: int
+        self,
+        scene: str,
+        data_dir: Path,
+        render_state: Float64Array,
+        camera: str,
+        height: int,
+        width: int,
+        variation: Sequence[Change] = (),
     ) -> tuple[Image, Depth]:
         """Draw a moment.
 
@@ -101,6 +112,7 @@ class Painter:
             camera: ``primary`` (static) or ``wrist`` (gripper).
             height: Of the picture, in pixels.
             width: Of the picture, in pixels.
+            variation: What is changed about the static camera.
 
         Returns:
             uint8[height, width, 3] RGB and float32[height, width] depth in metres, along the camera's axis.
@@ -116,9 +128,9 @@ class Painter:
             # The EGL plugin draws the first two pictures of a process without shadows.
             with quiet():
                 for _ in range(WARM_UP_FRAMES):
-                    self._shoot(state, camera, height, width)
+                    self._shoot(state, camera, height, width, variation)
             self._warm = True
-        return self._shoot(state, camera, height, width)
+        return self._shoot(state, camera, height, width, variation)
 
     def _pose(self, scene: str, data_dir: Path, state: RenderState) -> None:
         if self._loaded != (scene, data_dir):
@@ -137,12 +149,12 @@ class Painter:
                 colour = LIGHT_COLOURS[name] if is_on else LIGHT_OFF
                 p.changeVisualShape(bodies.table, bodies.links[link], rgbaColor=colour, physicsClientId=client)
 
-    def _shoot(self, state: RenderState, camera: str, height: int, width: int) -> tuple[Image, Depth]:
+    def _shoot(self, state: RenderState, camera: str, height: int, width: int, variation: Sequence[Change]) -> tuple[Image, Depth]:
         lens = LENSES[camera]
         _, _, rgba, z_buffer, _ = p.getCameraImage(
             width,
             height,
-            viewMatrix=_view(camera, state),
+            viewMatrix=_view(camera, state, variation),
             projectionMatrix=p.computeProjectionMatrixFOV(lens.fov_deg, width / height, lens.near_m, lens.far_m),
             flags=p.ER_NO_SEGMENTATION_MASK,
             physicsClientId=self._client,
@@ -152,9 +164,13 @@ class Painter:
         return np.ascontiguousarray(image), lens.far_m * lens.near_m / (lens.far_m - (lens.far_m - lens.near_m) * z)
 
 
-def _view(camera: str, state: RenderState) -> Any:
+def _view(camera: str, state: RenderState, variation: Sequence[Change]) -> Any:
     if camera == "primary":
-        return p.computeViewMatrix(STATIC_EYE, STATIC_TARGET, STATIC_UP)
+        # A view matrix takes world coordinates to the camera's: its rows are the camera's axes right, up and back.
+        view = p.computeViewMatrix(STATIC_EYE, STATIC_TARGET, STATIC_UP)
+        axes = np.reshape(view, (4, 4), order="F")[:3, :3].T
+        pos, turned = moved(np.array(STATIC_EYE), axes, variation)
+        return view if turned is axes else p.computeViewMatrix(pos, pos - turned[:, 2], turned[:, 1])
     eye = state.camera[:3]
     axes = np.reshape(p.getMatrixFromQuaternion(state.camera[3:]), (3, 3))
     return p.computeViewMatrix(eye, eye + axes[:, 1], -axes[:, 2])

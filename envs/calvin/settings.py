@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from ..._registry import unknown_name
 from ...edges.settings import Count, check_fields
 from ..spec import ActionSpec, StateField, StateSpec, SuiteSettings, Task
+from ..variation import KINDS, Light
 from .scenes import EVALUATION_SCENE, SCENES
 from .sequences import CHAIN_LENGTH, evaluation_chains
 
@@ -97,6 +98,11 @@ class CalvinSettings(SuiteSettings):
     @property
     def state_spec(self) -> StateSpec:
         return STATE_SPEC
+
+    @property
+    def can_vary(self) -> tuple[str, ...]:
+        """But for the light: pybullet's EGL renderer draws every colour and strength of it alike."""
+        return tuple(kind for kind in KINDS if kind != Light.kind)
 
     def tasks(self) -> tuple[Task, ...]:
         horizon = CHAIN_LENGTH * self.steps_per_subtask

@@ -87,6 +87,7 @@ class _World:
         with self._clock("reset"):
             if setup.camera is not None:
                 engine.place_camera(CAMERAS["primary"], *turned(LIBERO_CAMERAS[self._problem], setup.camera))
+            engine.vary(suite.variation, CAMERAS["primary"])
             # As ControlEnv.set_init_state: the fixtures stay where the reset put them.
             engine.set_state(self._init_states[setup.init_state])
             mujoco.mj_forward(engine.model, engine.data)

@@ -12,6 +12,7 @@ from typing import Literal
 from ...edges.settings import Count, Index, Name, Pixels, Seed, check_fields
 from ..robosuite.specs import ABSOLUTE_ACTION_SPEC, ACTION_SPEC, STATE_SPEC
 from ..spec import ActionSpec, StateSpec, SuiteSettings, Task
+from ..variation import KINDS, Words
 from .setups import Setup
 from .tasks import TRIALS, suite_tasks, task_files
 
@@ -66,6 +67,11 @@ class LiberoSettings(SuiteSettings):
     @property
     def state_spec(self) -> StateSpec:
         return STATE_SPEC
+
+    @property
+    def can_vary(self) -> tuple[str, ...]:
+        """All there is; but a suite that perturbs another one gives its variants sentences of its own."""
+        return KINDS if self.base_suite == self.name else tuple(kind for kind in KINDS if kind != Words.kind)
 
     def tasks(self) -> tuple[Task, ...]:
         return tuple(Task(name, sentence, TRIALS, self.horizon) for name, sentence in suite_tasks(self.base_suite).items())

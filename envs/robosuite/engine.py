@@ -9,11 +9,13 @@ physics, images and the generator's draws are those of robosuite/environments/ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..variation import light_factors, moved
 from ._controller import OscPose
 from ._memory import forget_source, forget_textures
 from ._rendering import Renderer
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
 
     from ..env import StageClock
     from ..spec import EnvState, Float64Array, Image
+    from ..variation import Change
 
 # Argument of mj_forwardSkip: nothing reads MuJoCo's sensors.
 _NO_SENSORS = 1
 
-# What robosuite changes in a compiled model while an episode is set up or under way.
-_CHANGEABLE = ("body_pos", "body_quat", "site_rgba", "cam_pos", "cam_quat")
+_LIGHTS = tuple(f"{where}{part}" for where in ("light_", "vis.headlight.") for part in ("ambient", "diffuse", "specular"))
+# What robosuite, or a variation, changes in a compiled model while an episode is set up or under way.
+_CHANGEABLE = ("body_pos", "body_quat", "site_rgba", "cam_pos", "cam_quat", *_LIGHTS)
 
 
 class Proprioception(NamedTuple):
@@ -152,7 +156,7 @@ class Engine:
 
         mujoco.mj_resetData(self.model, self.data)
         for name, values in self._pristine.items():
-            getattr(self.model, name)[:] = values
+            attrgetter(name)(self.model)[:] = values
 
     def set_state(self, state: Float64Array) -> None:
         """Set float64[1 + nq + nv]: time in s, qpos, qvel, as robosuite flattens a state. Nothing is brought up to date with it."""
@@ -229,6 +233,22 @@ class Engine:
         self.model.cam_pos[camera] = pos
         # As MuJoCo's compiler, which divides by the root of the squares summed in this order.
         self.model.cam_quat[camera] = quat / np.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
+
+    def vary(self, variation: Sequence[Change], camera: str) -> None:
+        """Move a camera and change the lights until the next `restore`; nothing of it touches the physics."""
+        from scipy.spatial.transform import Rotation
+
+        if not variation:
+            return
+        index = self.env.sim.model.camera_name2id(camera)
+        w, *xyz = self.model.cam_quat[index]
+        axes = Rotation.from_quat([*xyz, w]).as_matrix()
+        pos, turned = moved(self.model.cam_pos[index].copy(), axes, variation)
+        if turned is not axes:
+            *xyz, w = Rotation.from_matrix(turned).as_quat()
+            self.model.cam_pos[index], self.model.cam_quat[index] = pos, [w, *xyz]
+        for name in _LIGHTS:
+            attrgetter(name)(self.model)[:] *= light_factors(variation)
 
     # --- pictures --------------------------------------------------------------------------------------------------------------
 
@@ -333,7 +353,7 @@ def _build(env_class: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str,
 
     def compile_and_note(*args: Any) -> None:
         compile_model(*args)
-        pristine.update({name: getattr(env.sim.model._model, name).copy() for name in _CHANGEABLE})
+        pristine.update({name: attrgetter(name)(env.sim.model._model).copy() for name in _CHANGEABLE})
 
     env._initialize_sim = compile_and_note
     env.__init__(has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, **arguments)

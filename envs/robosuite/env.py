@@ -41,6 +41,7 @@ class RobosuiteEnv(VlaEnv):
         self._spec = next(spec for spec in TASKS if spec.name == task.name)
         self._engine = self._engine_of(self._spec)
         self._engine.reset(_generator(task.name, trial, seed))
+        self._engine.vary(self.suite.variation, CAMERAS["primary"])
 
     def _engine_of(self, spec: RobosuiteTask) -> Engine:
         if spec.name in self._engines:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ...edges.settings import Count, Pixels, check_fields
 from ..spec import ActionSpec, StateSpec, SuiteSettings, Task
+from ..variation import KINDS
 from .specs import ACTION_SPEC, CAMERAS, STATE_SPEC
 
 
@@ -112,6 +113,10 @@ class RobosuiteSettings(SuiteSettings):
     @property
     def state_spec(self) -> StateSpec:
         return STATE_SPEC
+
+    @property
+    def can_vary(self) -> tuple[str, ...]:
+        return KINDS
 
     def tasks(self) -> tuple[Task, ...]:
         return tuple(Task(task.name, task.instruction, self.trials, task.horizon) for task in TASKS)

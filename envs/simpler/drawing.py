@@ -10,7 +10,8 @@ base_env.py:349-399 (composition), utils/wrappers/observation.py (rounding).
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ...errors import EnvError
+from ..variation import light_factors, moved
 from .engine import engine
 from .setups import Lights, Shader
 from .vulkan import VulkanDevice, make_renderer
@@ -27,6 +29,7 @@ from .world import DUMMY_FLOOR_HALF_SIZE, MODELS, OVERLAYS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..variation import Change
     from .episode import Episode
     from .robots import MountedCamera
 
@@ -94,6 +97,7 @@ class Look:
         camera_part: Index of the part that holds it.
         lights: Lamps.
         shader: What draws.
+        light: By how much lamps are stronger than the setup's: red, green, blue.
     """
 
     parts: tuple[Part, ...]
@@ -102,6 +106,7 @@ class Look:
     camera_part: int
     lights: Lights
     shader: Shader
+    light: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -162,8 +167,8 @@ def visible(episode: Episode[Any]) -> list[Any]:
     return found
 
 
-def look_of(episode: Episode[Any], shader: Shader) -> Look:
-    """What an episode looks like."""
+def look_of(episode: Episode[Any], shader: Shader, variation: Sequence[Change] = ()) -> Look:
+    """What an episode looks like, and what is changed about it."""
     world, setup = episode.world, episode.setup
     shine = tuple(ROBOT_SHINE.items()) if setup.robot_shiny else ()
     matte = tuple(MATTE.items()) if episode.matte_objects else ()
@@ -181,11 +186,27 @@ def look_of(episode: Episode[Any], shader: Shader) -> Look:
     return Look(
         parts=tuple(parts),
         stage=Part(world.stage.get_id(), world.stage_file, pose=_row(world.stage.pose * world.stage_pose)),
-        camera=camera,
+        camera=_moved(camera, variation),
         camera_part=next(i for i, part in enumerate(parts) if part.link == camera.link),
         lights=setup.lights,
         shader=shader,
+        light=light_factors(variation),
     )
+
+
+def _moved(camera: MountedCamera, variation: Sequence[Change]) -> MountedCamera:
+    """The camera elsewhere on its link; its axes are forward, left and up."""
+    from scipy.spatial.transform import Rotation
+
+    w, *xyz = camera.quat_wxyz
+    forward, left, up = Rotation.from_quat([*xyz, w]).as_matrix().T
+    axes = np.stack([-left, up, -forward], axis=1)
+    pos, turned = moved(np.array(camera.pos), axes, variation)
+    if turned is axes:
+        return camera
+    right, up, back = turned.T
+    *xyz, w = Rotation.from_matrix(np.stack([-back, -right, up], axis=1)).as_quat()
+    return replace(camera, pos=tuple(pos.tolist()), quat_wxyz=(w, *xyz))
 
 
 def photograph_of(episode: Episode[Any]) -> Photograph | None:
@@ -212,11 +233,11 @@ class Canvas:
         self._device = device
         self._scene = engine().create_scene()
         lighting = LIGHTING[look.lights]
-        self._scene.set_ambient_light([lighting.ambient] * 3)
+        self._scene.set_ambient_light([lighting.ambient * factor for factor in look.light])
         for lamp in lighting.lamps:
             self._scene.add_directional_light(
                 lamp.direction,
-                [lamp.brightness] * 3,
+                [lamp.brightness * factor for factor in look.light],
                 shadow=lamp.shadow,
                 position=lamp.pos,
                 scale=SHADOW_SCALE,

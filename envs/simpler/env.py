@@ -87,7 +87,7 @@ class SimplerEnv(VlaEnv):
         if camera not in self.suite.cameras:
             raise unknown_name(f"camera of suite {self.suite.name!r}", camera, self.suite.cameras)
         shader = self.suite.shader_on(painter().device, self._setup)
-        canvas = painter().canvas(look_of(self.episode, shader))
+        canvas = painter().canvas(look_of(self.episode, shader, self.suite.variation))
         return canvas.draw(render_state, height, width, photograph_of(self.episode))
 
     def render_state(self) -> Float64Array:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from ..._registry import unknown_name
 from ..spec import ActionSpec, StateField, StateSpec, SuiteSettings, Task
+from ..variation import KINDS, ON_IMAGES_AND_WORDS
 from .robots import GOOGLE, WIDOWX
 from .setups import Setup, Shader, Textures
 from .tasks import Evaluation, OfficialTask, Trial, official_tasks
@@ -83,6 +84,11 @@ class SimplerSettings(SuiteSettings):
     @property
     def state_spec(self) -> StateSpec:
         return STATE_SPEC
+
+    @property
+    def can_vary(self) -> tuple[str, ...]:
+        """Where the background is a photograph, neither camera nor light can be changed: it would not change with them."""
+        return KINDS if self.evaluation == "google_variant_aggregation" else ON_IMAGES_AND_WORDS
 
     def tasks(self) -> tuple[Task, ...]:
         return tuple(

@@ -117,8 +117,9 @@ def compare_sides(baseline: Side, current: Side, question: Question) -> Comparis
     Raises:
         ConfigError: They have no suite or no episode in common, or measured different things.
     """
-    suites = [suite for suite in current.suites if suite in baseline.suites]
-    if not suites and perturbed_suites(baseline, current):
+    perturbed = perturbed_suites(baseline, current)
+    suites = [suite for suite in current.suites if suite in baseline.suites and suite not in perturbed]
+    if not suites and perturbed:
         return _compare_perturbed(baseline, current, question)
     if not suites:
         raise ConfigError(
@@ -152,7 +153,9 @@ def _compare_perturbed(baseline: Side, current: Side, question: Question) -> Com
         raise ConfigError(
             f"nothing to compare: no variant of {current.label} has its plain episode (task, trial, seed) in {baseline.label}."
         )
-    notes = [*side_notes(baseline), *side_notes(current), *notes]
+    varied = [suite for suite in perturbed_suites(baseline, current) if suite in baseline.suites]
+    protocols = protocol_notes(baseline, current, varied, question, but_for="variation")
+    notes = [*side_notes(baseline), *side_notes(current), *protocols, *notes]
     compared = _Compared(with_adjusted_p_values(rows), True, "")
     return _conclude(baseline.label, current.label, question, compared, _gaps(baseline, current), notes)
 
@@ -331,8 +334,10 @@ def side_notes(side: Side) -> list[str]:
     return [*side.notices, *counted]
 
 
-def protocol_notes(baseline: Side, current: Side, suites: Sequence[str], question: Question) -> list[str]:
-    """What the two sides measured differently.
+def protocol_notes(
+    baseline: Side, current: Side, suites: Sequence[str], question: Question, but_for: str | None = None
+) -> list[str]:
+    """What the two sides measured differently; a part of the protocols may be left out, because it is what is compared.
 
     Raises:
         ConfigError: Something, and it was not allowed.
@@ -342,8 +347,9 @@ def protocol_notes(baseline: Side, current: Side, suites: Sequence[str], questio
         one, other = baseline.suites[suite], current.suites[suite]
         if one.protocol is None or other.protocol is None:
             continue
-        if one.protocol_sha256 != other.protocol_sha256:
-            what = f"{suite}: {differences(one.protocol, other.protocol)}"
+        found = differences(*({key: v for key, v in p.items() if key != but_for} for p in (one.protocol, other.protocol)))
+        if found or (but_for is None and one.protocol_sha256 != other.protocol_sha256):
+            what = f"{suite}: {found}"
             if not question.allow_different_protocols:
                 raise ConfigError(
                     f"{baseline.label} and {current.label} measured different things ({what}). "

@@ -31,8 +31,17 @@ class _Varied(NamedTuple):
 
 
 def perturbed_suites(baseline: Side, current: Side) -> list[str]:
-    """The suites of `current` that perturb one of `baseline`, which does not have them itself."""
-    return [name for name, o in current.suites.items() if o.plain_suite in baseline.suites and name not in baseline.suites]
+    """The suites of `current` that perturb one of `baseline`, which has them itself only if plain."""
+    return [
+        name
+        for name, o in current.suites.items()
+        if o.plain_suite in baseline.suites
+        and (name not in baseline.suites or (o.plain_suite == name and not _varied_itself(baseline, name)))
+    ]
+
+
+def _varied_itself(side: Side, suite: str) -> bool:
+    return side.suites[suite].plain_suite is not None
 
 
 def drop_rows(baseline: Side, current: Side, alpha: float) -> tuple[list[Difference], list[str]]:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from ...envs.registry import default_suite
 from ...envs.suite import Suite
+from ...envs.variation import described
 from ...episode import EpisodeSpec
 
 
@@ -29,7 +30,7 @@ def departures(suite: Suite, plan: Sequence[EpisodeSpec]) -> Departures | None:
     own = default_suite(suite.name)
     if own is None:
         return None
-    chosen, default = asdict(suite), asdict(own)
+    chosen, default = ({**asdict(s), "variation": described(s.variation)} for s in (suite, own))
     planned = Counter(task for task, _ in {(spec.task, spec.trial) for spec in plan if spec.suite == suite.name})
     return {
         "settings": {name: [chosen[name], default[name]] for name in default if chosen.get(name) != default[name]},

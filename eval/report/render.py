@@ -219,7 +219,7 @@ class _Worker:
         try:
             subtasks = job.result.subtasks
             for step, moment in enumerate(trajectory["render_states"]):
-                image = side_by_side([self.env.draw(moment, camera, *self._size(camera)) for camera in self.cameras])
+                image = side_by_side([self.env.picture(moment, camera, *self._size(camera)) for camera in self.cameras])
                 writer.add(with_caption(image, known_at(subtasks, step), over=False))
             if subtasks:
                 writer.add(with_caption(image, subtasks, over=True))

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...edges.secrets import holds_mask, masked
 from ...envs.registry import make_suite
+from ...envs.spec import Task
 from ...envs.suite import Suite
+from ...envs.variation import all_said
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError
 from ...policies.base import Policy
@@ -295,7 +297,7 @@ class _Evaluation:
         """Policies leg by leg; all are checked and the first is built before a folder is made, so that nothing is refused later."""
         for number, (leg, suite) in enumerate(zip(self.config.legs, self.suites, strict=True)):
             planned = {spec.task for spec in self.plan if spec.suite == suite.name}
-            sentences = [task.instruction for task in suite.tasks() if task.name in planned]
+            sentences = [s for task in suite.tasks() if task.name in planned for s in _told(suite, task)]
             check_policy_settings(leg.policy, suite, sentences, may_build=number > 0)
         first = self._make_policy(0)
         return (first if number == 0 else self._make_policy(number) for number in range(len(self.suites)))
@@ -346,6 +348,11 @@ class _Evaluation:
 
     def _chains(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
         return chain_table(results, {suite.name: max(t.chain for t in suite.tasks()) for suite in self.suites})
+
+
+def _told(suite: Suite, task: Task) -> Sequence[str]:
+    """The sentences that a policy will be given; of a chain, what its task is called."""
+    return (task.instruction,) if task.chain > 1 else all_said(task.instruction, suite.variation)
 
 
 def execution_settings_in(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ class Rollout:
             ended_by=ended_by.ended_by,
             initial_state_sha256=self._initial_sha256,
             final_state_sha256=self.env.physics_sha256(),
-            subtasks=self.env.subtask_results(),
+            subtasks=_links(self.env),
         )
         execution: dict[str, Any] = {}
         for recorder in self.recorders:
@@ -243,7 +243,7 @@ class VideoRecorder(Recorder):
 
     def stepped(self) -> None:
         if self._writer is not None:
-            self._add([self._env.render(camera) for camera in self._settings.cameras], self._env.subtask_results())
+            self._add([self._env.render(camera) for camera in self._settings.cameras], _links(self._env))
         elif self._keep:
             self._moments.append(self._env.render_state())
 
@@ -266,7 +266,7 @@ class VideoRecorder(Recorder):
         try:
             for step, moment in enumerate(moments):
                 with self._env.clock("rendering"):
-                    images = [self._env.draw(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
+                    images = [self._env.picture(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
                 self._add(images, known_at(result.subtasks, step))
             if result.subtasks:
                 self._add(images, result.subtasks, over=True)
@@ -296,6 +296,11 @@ class VideoRecorder(Recorder):
         assert self._writer is not None
         with self._env.clock("video"):
             self._writer.add(with_caption(side_by_side(images), subtasks, over))
+
+
+def _links(env: VlaEnv) -> tuple[SubtaskResult, ...]:
+    """The results of a chain's links so far, with the words that the policy was told."""
+    return tuple(replace(link, instruction=env.told(link.instruction)) for link in env.subtask_results())
 
 
 def wants_video(choice: VideoChoice, spec: EpisodeSpec, success: bool | None) -> bool:

@@ -79,7 +79,8 @@ def category_table(
         rows.append(found.row(OF_CATEGORIES, None, chosen, found.mean_of(categories)))
         if total := weighted_totals.get(suite):
             rows.append(found.row(total, None, chosen, found.weighted()))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    # Numbers also where no row has a level: None is then no number that people's tables could tell from one.
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"level": float})
 
 
 def category_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:

@@ -72,3 +72,9 @@ def test_equal_weights_give_wilsons_interval() -> None:
         weighted_mean(outcomes, [5.0] + [1.0] * 9).high - weighted_mean(outcomes, [5.0] + [1.0] * 9).low
         > expected.high - expected.low
     )
+
+
+def test_categories_without_levels_are_shown_too() -> None:
+    spec = EpisodeSpec("varied", "t", 0)
+    found = category_table([episode(spec, True)], [spec], {("varied", "t", 0): Variant("noise", "noise", None, 0)}, {})
+    assert "| varied | noise | 100.0 % |" in as_markdown(category_sheet(found))
