@@ -195,6 +195,11 @@ class SuiteSettings(ABC):
         """What the mean over variants by `Variant.weight` is called; empty where there is none."""
         return ""
 
+    @property
+    def coverage(self) -> tuple[int, int] | None:
+        """How many of the benchmark's variants can be run here, and how many it has; None where that is all."""
+        return None
+
     def variant(self, task: str, trial: int) -> Variant | None:
         """What a trial changes; None for a suite that stands for itself."""
         if not self.variation:

@@ -95,7 +95,8 @@ def _variants_header(suite: Suite, planned: Mapping[str, Iterable[int]]) -> dict
     variants = {task: [[trial, suite.variant(task, trial)] for trial in trials] for task, trials in planned.items()}
     if all(variant is None for listed in variants.values() for _, variant in listed):
         return {}
-    return {"plain_suite": suite.plain_suite, "weighted_total": suite.weighted_total, "variants": variants}
+    said = {"plain_suite": suite.plain_suite, "weighted_total": suite.weighted_total, "coverage": suite.coverage}
+    return {**said, "variants": variants}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

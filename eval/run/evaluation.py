@@ -33,7 +33,7 @@ from ..tables.folder import FolderTakenError, RunFolder
 from ..tables.log import EpisodeLog
 from ..tables.runs import check_belong_together, merged_notices
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
-from ..tables.variants import category_sheet, category_table, variants_of, weighted_totals_of
+from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
 from .rollout import RecordSettings
 from .runner import Runner
@@ -340,7 +340,8 @@ class _Evaluation:
             raise RunError(f"{self.folder.path} cannot be resumed: its settings now give another plan than the recorded one.")
 
     def _categories(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
-        return category_table(results, self.plan, variants_of(self.header), weighted_totals_of(self.header))
+        totals, coverages = weighted_totals_of(self.header), coverages_of(self.header)
+        return category_table(results, self.plan, variants_of(self.header), totals, coverages=coverages)
 
     def _groups(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
         groups = {(suite.name, task.name): task.group for suite in self.suites for task in suite.tasks()}

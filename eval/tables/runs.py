@@ -20,7 +20,7 @@ from .folder import RunFolder
 from .schema import MOST_EPISODES
 from .statistics import IntervalMethod
 from .success import chain_table, group_table, links_done, success_table
-from .variants import Variants, category_table, variants_of, weighted_totals_of
+from .variants import Variants, category_table, coverages_of, variants_of, weighted_totals_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,8 @@ class Run:
 
     def categories(self, confidence: float = 0.95) -> pd.DataFrame:
         """Means over the variants of every category (see `vlagym.eval.tables.variants.category_table`); empty without variants."""
-        return category_table(self.results, self.plan, self.variants, weighted_totals_of(self.header), confidence)
+        totals, coverages = weighted_totals_of(self.header), coverages_of(self.header)
+        return category_table(self.results, self.plan, self.variants, totals, confidence, coverages)
 
     def chains(self, confidence: float = 0.95, interval: IntervalMethod = "mid-p") -> pd.DataFrame:
         """How far chains got (see `vlagym.eval.tables.success.chain_table`); empty where no episode is one."""

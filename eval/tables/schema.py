@@ -55,6 +55,7 @@ class _Leg(Struct):
     policy_provenance: dict[str, Any] | None
     plain_suite: str | None = None
     weighted_total: str = ""
+    coverage: tuple[_Number, _Number] | None = None
     variants: dict[str, list[tuple[_Number, Variant]]] = {}
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OVER_VARIANTS, OF_CATEGORIES = "mean over variants", "mean of categories"
-COLUMNS = ["suite", "category", "level", "planned", "episodes", "successes", "errors", "success_rate", "low", "high"]
+COLUMNS = ["suite", "category", "level", "planned", "episodes", "successes", "errors", "success_rate", "low", "high", "coverage"]
 
 # (suite, task, trial) -> what the trial changes.
 Variants = Mapping[tuple[str, str, int], Variant]
@@ -38,12 +38,18 @@ def weighted_totals_of(header: Mapping[str, Any]) -> dict[str, str]:
     return {leg["suite"]: leg.get("weighted_total", "") for leg in header["legs"]}
 
 
+def coverages_of(header: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Suite -> the variants that can be run and all that its benchmark has, from a run's header, where that is not the same."""
+    return {leg["suite"]: tuple(leg["coverage"]) for leg in header["legs"] if leg.get("coverage")}
+
+
 def category_table(
     results: Iterable[EpisodeResult],
     planned: Sequence[EpisodeSpec],
     variants: Variants,
     weighted_totals: Mapping[str, str],
     confidence: float = 0.95,
+    coverages: Mapping[str, tuple[int, int]] | None = None,
 ) -> pd.DataFrame:
     """Success by category, and by level within it, of every perturbation suite and, for several, of all of them.
 
@@ -53,10 +59,12 @@ def category_table(
         variants: What they change; episodes of other suites are left out.
         weighted_totals: Suite -> what its mean by `Variant.weight` is called, or an empty string.
         confidence: Coverage of the intervals.
+        coverages: Suite -> the variants that can be run and all that its benchmark has, where that is not the same.
 
     Returns:
-        Columns as `COLUMNS`. Per suite: one row per category (level empty), one per level of it, and the totals
-        `OVER_VARIANTS` (every variant counts the same), `OF_CATEGORIES` (every category does) and the weighted one.
+        Columns as `COLUMNS`; coverage is in words, e.g. ``6,983 of 10,030 variants``, and empty where it is whole. Per suite: one
+        row per category (level empty), one per level of it, and the totals `OVER_VARIANTS` (every variant counts the same),
+        `OF_CATEGORIES` (every category does) and the weighted one.
     """
     import pandas as pd
 
@@ -66,8 +74,9 @@ def category_table(
     scopes = {suite: [e for e in episodes if e.spec.suite == suite] for suite in suites}
     if len(suites) > 1:
         scopes[ALL_SUITES] = episodes
-    rows = []
+    rows: list[dict[str, object]] = []
     for suite, chosen in scopes.items():
+        begin = len(rows)
         found = _Scope(suite, chosen, by_spec, confidence)
         categories = list(dict.fromkeys(e.variant.category for e in chosen))
         for category in categories:
@@ -79,6 +88,8 @@ def category_table(
         rows.append(found.row(OF_CATEGORIES, None, chosen, found.mean_of(categories)))
         if total := weighted_totals.get(suite):
             rows.append(found.row(total, None, chosen, found.weighted()))
+        covered = _coverage((coverages or {}).get(name) for name in (suites if suite == ALL_SUITES else [suite]))
+        rows[begin:] = [{**row, "coverage": covered} for row in rows[begin:]]
     # Numbers also where no row has a level: None is then no number that people's tables could tell from one.
     return pd.DataFrame(rows, columns=COLUMNS).astype({"level": float})
 
@@ -101,6 +112,16 @@ def category_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
         rows.append([*names, *cells, *curve])
     columns = ["suite", "category", "success", f"{100 * confidence:g} % interval", "successes\n/ episodes", "errors"]
     return Sheet([*extra, *columns, *(f"level {n}" for n in levels)], 2 + len(extra), rows, frozenset(strong))
+
+
+def _coverage(parts: Iterable[tuple[int, int] | None]) -> str:
+    """What is covered of suites together; empty unless it is known to be a part of every one."""
+    known = list(parts)
+    pairs = [pair for pair in known if pair is not None]
+    if len(pairs) < len(known):
+        return ""
+    possible, official = map(sum, zip(*pairs, strict=True))
+    return f"{possible:,} of {official:,} variants"
 
 
 class _Episodes:

@@ -19,7 +19,7 @@ from ..setups import Setup
 from ..tasks import TaskFiles, suite_tasks, task_files
 from .arm import arm_poses
 from .noise import IMAGE_SIZE, REVISIONS, noise
-from .variants import CATEGORIES, COUNTS, LEVELS, REMEDY, PlusVariant, data_folder, upstream_instruction, variants
+from .variants import CATEGORIES, COUNTS, LEVELS, OFFICIAL_COUNTS, REMEDY, PlusVariant, data_folder, upstream_instruction, variants
 
 Instruction = Literal["upstream", "clean"]
 
@@ -67,6 +67,10 @@ class LiberoPlusSettings(LiberoSettings):
     @property
     def plain_suite(self) -> str:
         return self.base_suite
+
+    @property
+    def coverage(self) -> tuple[int, int]:
+        return sum(COUNTS[self.base_suite]), OFFICIAL_COUNTS[self.base_suite]
 
     def tasks(self) -> tuple[Task, ...]:
         """LIBERO's tasks; their trials are their variants."""

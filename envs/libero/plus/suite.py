@@ -30,11 +30,12 @@ class LiberoPlusSuite(LiberoPlusSettings, LiberoSuite):
         return {key: value for key, value in everything.items() if key not in ("categories", "difficulty")}
 
     def notices(self) -> list[str]:
-        possible, official = sum(COUNTS[self.base_suite]), OFFICIAL_COUNTS[self.base_suite]
+        possible, official = self.coverage
+        everywhere, of_all = sum(map(sum, COUNTS.values())), sum(OFFICIAL_COUNTS.values())
         return [
             *super().notices(),
-            f"{self.name} covers {possible:,} of {official:,} variants: those that change light, textures or add objects need "
-            "LIBERO-plus's assets.zip.",
+            f"{self.name} covers {possible:,} of {official:,} variants, LIBERO-plus as a whole {everywhere:,} of {of_all:,} variants: "
+            "those that change light or textures or add objects need upstream's assets.zip, which is not read.",
             f"{self.name} tells the policy "
             + (
                 "what upstream's benchmark does, file names included (suite.instruction=upstream)."

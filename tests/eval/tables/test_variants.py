@@ -78,3 +78,16 @@ def test_categories_without_levels_are_shown_too() -> None:
     spec = EpisodeSpec("varied", "t", 0)
     found = category_table([episode(spec, True)], [spec], {("varied", "t", 0): Variant("noise", "noise", None, 0)}, {})
     assert "| varied | noise | 100.0 % |" in as_markdown(category_sheet(found))
+
+
+def test_csv_and_json_say_how_many_of_the_benchmarks_variants_there_are() -> None:
+    specs = [EpisodeSpec(suite, "t", 0) for suite in ("a", "b")]
+    variants = {(spec.suite, "t", 0): Variant("v", "noise", 1, 0) for spec in specs}
+    found = category_table([], specs, variants, {}, coverages={"a": (1644, 2402), "b": (1, 2)})
+    assert list(dict.fromkeys(zip(found["suite"], found["coverage"], strict=True))) == [
+        ("a", "1,644 of 2,402 variants"),
+        ("b", "1 of 2 variants"),
+        ("all suites", "1,645 of 2,404 variants"),
+    ]
+    assert "1,644 of 2,402 variants" in found.to_csv()
+    assert set(category_table([], specs, variants, {}, coverages={"a": (1, 2)})["coverage"]) == {"1 of 2 variants", ""}
