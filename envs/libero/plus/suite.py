@@ -34,7 +34,7 @@ class LiberoPlusSuite(LiberoPlusSettings, LiberoSuite):
         everywhere, of_all = sum(map(sum, COUNTS.values())), sum(OFFICIAL_COUNTS.values())
         return [
             *super().notices(),
-            f"{self.name} covers {possible:,} of {official:,} variants, LIBERO-plus as a whole {everywhere:,} of {of_all:,} variants: "
+            f"{self.name} covers {possible:,} of {official:,} variants, LIBERO-plus as a whole {everywhere:,} of {of_all:,}: "
             "those that change light or textures or add objects need upstream's assets.zip, which is not read.",
             f"{self.name} tells the policy "
             + (
