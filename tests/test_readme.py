@@ -1,7 +1,7 @@
-"""What the README says is what there is: every command of it is run, its files exist, its Python runs.
+"""What the README and the site say is what there is: commands are run, files exist, Python runs.
 
 Commands are run as they stand, with settings added that make a run short. What a placeholder stands for is made first. Where a
-benchmark's data are missing, what needs them is skipped.
+benchmark's data are missing, what needs them is skipped. What is too long to run here is parsed (tests/test_pages.py).
 """
 
 from __future__ import annotations
@@ -13,29 +13,37 @@ from pathlib import Path
 
 import pytest
 from needs import need_assets, need_suite
+from pages import PAGES, REPO, blocks_of, commands_of, named, text_of
 
 from vlagym.eval import cli
 from vlagym.eval.plan.config import split_suites
 
-REPO = Path(__file__).parents[1]
-README = (REPO / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted({(a or b).strip() for a, b in re.findall(r"`vla-eval ([^`]+)`|^vla-eval ([^&#\n]+)", README, re.M)})
-# Take a checkpoint of another framework; run in tests/policies/rt1/test_convert.py and tests/policies/robovlms/test_opening.py.
-COMMANDS.remove("convert rt1 SAVED_MODEL OUT")
-COMMANDS.remove("convert robovlms FILE.pt OUT")
-# Goes on until it is stopped; run in tests/eval/cli/test_serve.py.
-COMMANDS.remove("serve policy=openvla_oft suite=libero_goal port=8000 protocol=openpi")
+# Those that need no checkpoint, no server and no page's own runs.
+RUN = ("README", "quickstart", "running", "comparing", "publishing", "libero", "calvin", "simpler", "robosuite", "simple", "index")
+FREE_POLICIES = {"random", "scripted", "replay"}
+
+
+def is_run(command: str) -> bool:
+    """Whether a command is run here: one of a checkpoint that has to be downloaded is not, nor one that goes on until stopped."""
+    policies = {argument.removeprefix("policy=") for argument in shlex.split(command) if argument.startswith("policy=")}
+    if command.startswith(("serve", "convert", "doctor ")):  # `doctor` alone looks at one suite of every benchmark
+        return False
+    return command.startswith(("gate", "bench")) or policies <= FREE_POLICIES
+
+
+COMMANDS = sorted({command for page in PAGES if page.stem in RUN for command in commands_of(page) if is_run(command)})
 SHORT_RUN = ["tasks=[0]", "episodes_per_task=1", "workers=1", "video=none"]
 SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which results/RUN, BASELINE and CURRENT are runs; the last two are long enough to tell a margin of 5 points."""
+    """A folder with the runs results/RUN, BASELINE, CURRENT and ANOTHER; the last three can tell a margin of 5 points."""
     folder = tmp_path_factory.mktemp("readme")
     assert cli.main(["policy=random", *SHORT_RUN, f"run_dir={folder / 'results' / 'RUN'}"]) == 0
     assert cli.main(["suite=toy", "policy=push", "suite.trials=50", "video=none", f"run_dir={folder / 'BASELINE'}"]) == 0
-    shutil.copytree(folder / "BASELINE", folder / "CURRENT")
+    for copy in ("CURRENT", "ANOTHER"):
+        shutil.copytree(folder / "BASELINE", folder / copy)
     return folder
 
 
@@ -66,19 +74,33 @@ def skip_without_data(arguments: list[str]) -> None:
         suites = arguments[1:] or ["libero_goal", "calvin_d", "simpler_widowx"]
     for suite in suites:
         need_suite(suite)
-    for archive in arguments[2:] if arguments[:2] == ["assets", "fetch"] else []:
+    for archive in arguments[2:] if arguments[:2] in (["assets", "fetch"], ["assets", "verify"]) else []:
         need_assets(archive)
 
 
-def test_every_file_named_exists() -> None:
-    for name in re.findall(r"\b((?:tests|conf|eval|envs|policies|docs|examples)/[\w./-]*)", README):
-        assert (REPO / name).exists(), name
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_file_named_exists(page: Path) -> None:
+    pattern = r"(?<![\w/])((?:tests|conf|eval|envs|policies|docs|examples)/[\w./-]*)"
+    # Links are looked at in tests/test_pages.py; a name in capitals stands for another.
+    text = re.sub(r"\]\([^)]*\)", "]", text_of(page))
+    missing = [name for name in re.findall(pattern, text) if "NAME" not in name and not (REPO / name).exists()]
+    assert not missing
 
 
-def test_the_python_example_runs() -> None:
-    code = re.search(r"^```python\n(.*?)^```", README, re.S | re.M)
-    assert code is not None
+def test_both_quick_starts_are_one() -> None:
+    page = next(page for page in PAGES if page.stem == "quickstart")
+    assert blocks_of(page, "bash") == blocks_of(REPO / "README.md", "bash")
+    assert len(blocks_of(page, "bash")) == 2
+
+
+# The example of a server of one's own runs in tests/policies/serving/test_ones_own.py.
+PYTHON = [(page, code) for page in PAGES if page.stem != "serving" for code in blocks_of(page, "python")]
+
+
+@pytest.mark.parametrize(("page", "code"), PYTHON, ids=[named(page) for page, _ in PYTHON])
+def test_a_python_example_runs(page: Path, code: str) -> None:
     names: dict[str, object] = {}
-    exec(code.group(1), names)
-    assert names["observation"]["images"]["primary"].shape == (256, 256, 3)  # type: ignore[index]
-    names["env"].close()  # type: ignore[attr-defined]
+    exec(code, names)
+    if "env" in names:
+        assert names["observation"]["images"]["primary"].shape == (256, 256, 3)  # type: ignore[index]
+        names["env"].close()  # type: ignore[attr-defined]

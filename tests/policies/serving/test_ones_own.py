@@ -1,4 +1,4 @@
-"""The README's policy server of one's own runs where there is nothing but NumPy, websockets and msgpack."""
+"""The documentation's policy server of one's own runs where there is nothing but NumPy, websockets and msgpack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from vlagym.policies.remote import openpi
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def outside(tmp_path: Path) -> Path:
 
 def test_the_example_serves_where_only_numpy_and_the_wire_libraries_are(outside: Path, tmp_path: Path) -> None:
     code = next(
-        code for code in re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.S | re.M) if "serve" in code
+        code for code in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M) if "serve" in code
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -1,0 +1,30 @@
+"""The documentation as text: README, what stands beside it, and docs/; and the commands in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+REPO = Path(__file__).parents[2]
+SITE = tuple(sorted((REPO / "docs").rglob("*.md")))
+PAGES = (*(REPO / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *SITE)
+_COMMAND = re.compile(r"`vla-eval ([^`]+)`|^\s*vla-eval ([^&#\n]+)", re.M)
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def named(page: Path) -> str:
+    """The page's path in the repository."""
+    return page.relative_to(REPO).as_posix()
+
+
+def commands_of(page: Path) -> list[str]:
+    """What follows `vla-eval` in a page, in its text and in its blocks, each once."""
+    return sorted({(a or b).strip() for a, b in _COMMAND.findall(text_of(page))})
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """The blocks of code of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.S | re.M)
