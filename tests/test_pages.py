@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,8 +19,7 @@ from vlagym.envs.assets import manifest_names
 from vlagym.envs.packages import BENCHMARK_PACKAGES
 from vlagym.envs.registry import make_suite
 from vlagym.errors import ConfigError
-from vlagym.eval import cli
-from vlagym.eval.cli import bench, gate
+from vlagym.eval.cli import bench, command, gate
 from vlagym.eval.plan.config import compose_settings, load_config, split_suites
 from vlagym.policies.launch.settings import without_launch
 from vlagym.policies.registry import POLICIES
@@ -81,12 +81,12 @@ def check(arguments: Sequence[str]) -> None:
         check_settings("", bench._DECLARED[measured], {k: v for k, v in settings.items() if k not in ("suite", "policy")})
     elif name == "serve":
         compose_settings(rest, "serve")
-    elif "=" in name or name.startswith("-"):
+    elif name not in command._COMMANDS:
         check_run([argument for argument in arguments if argument != "--help" and not argument.startswith("resume=")])
     else:
         check_names(name, [argument for argument in rest if not argument.startswith("-")])
         with pytest.raises(ParsedError):
-            cli.main(arguments)
+            import_module(command._COMMANDS[name][0]).main(rest)
 
 
 def check_run(overrides: Sequence[str]) -> None:
@@ -96,16 +96,14 @@ def check_run(overrides: Sequence[str]) -> None:
         check_settings("policy.", POLICIES.get(settings.pop("name")), settings)
 
 
-def check_names(command: str, names: Sequence[str]) -> None:
+def check_names(name: str, names: Sequence[str]) -> None:
     """Of suites, benchmarks and asset sets, which argparse does not know."""
-    if command in ("doctor", "list") and names:
+    if name in ("doctor", "list") and names:
         split_suites([f"suite={','.join(names)}"])
-    elif command == "install":
+    elif name == "install":
         assert set(names) <= set(BENCHMARK_PACKAGES)
-    elif command == "assets":
+    elif name == "assets":
         assert set(names[1:]) <= set(manifest_names())
-    elif command not in ("compare", "convert", "power", "render", "report", "table", "pack", "unpack", "export", "list", "doctor"):
-        load_config([command])  # says that there is no such command
 
 
 KEYS = {
