@@ -33,6 +33,7 @@ Named = Sequence[str | Mapping[str, Any]]
 _MEANING = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
 _OPTIONAL = ("state_transforms",)
 _MAX_THREADS = 8
+_FEW_IMAGES = 2  # are transformed sooner than threads have taken them up
 
 
 class Recipe(TypedDict, total=False):
@@ -116,7 +117,8 @@ class Pipeline:
             PolicyError: What a camera sent is not an image.
         """
         jobs = [(observation["images"][camera], camera) for observation in observations for camera in self.cameras]
-        done = list(self._threads.map(self._image, *zip(*jobs, strict=True)))
+        transform = self._threads.map if len(jobs) > _FEW_IMAGES else map
+        done = list(transform(self._image, *zip(*jobs, strict=True)))
         count = len(self.cameras)
         return [done[start : start + count] for start in range(0, len(done), count)]
 

@@ -77,7 +77,7 @@ def from_npy(data: object) -> Array:
 
 
 def plain(value: Any) -> Array:
-    """What is about to be sent, as an array of plain numbers.
+    """What is about to be sent, as an array of plain numbers in C order, whose `data` can be sent without a copy.
 
     Raises:
         WireError: It holds something else.
@@ -85,7 +85,7 @@ def plain(value: Any) -> Array:
     array = np.asarray(value)
     if not _DTYPE.fullmatch(array.dtype.str):
         raise WireError(f"an array of dtype {array.dtype} cannot be sent; only plain numbers can.")
-    return array
+    return array if array.flags.c_contiguous else array.copy()
 
 
 def _is_size(side: object) -> bool:

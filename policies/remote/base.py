@@ -63,11 +63,13 @@ class Wire(ABC):
             what was asked is not asked again on another.
         batches: Whether a request holds any number of observations.
         one_at_a_time: Whether the server must never be asked two things at once.
+        connections: How many suit a server that keeps no state.
     """
 
     stateful: bool = False
     batches: bool = False
     one_at_a_time: bool = False
+    connections: int = 1
 
     @abstractmethod
     def open(self, channel: Channel) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _write_npy(value: Any) -> Any:
 def _write_raw(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         array = plain(value)
-        return {b"nd": True, b"type": array.dtype.str, b"kind": b"", b"shape": array.shape, b"data": array.tobytes()}
+        return {b"nd": True, b"type": array.dtype.str, b"kind": b"", b"shape": array.shape, b"data": array.data}
     raise WireError(f"a {type(value).__name__} cannot be sent.")
 
 

@@ -37,7 +37,7 @@ def loads(text: bytes | str) -> Any:
 def _write(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         array = plain(value)
-        data = base64.b64encode(array.tobytes()).decode()
+        data = base64.b64encode(array.data).decode()
         return {"__numpy__": data, "dtype": array.dtype.str, "shape": list(array.shape)}
     raise TypeError(f"a {type(value).__name__} cannot be sent")
 

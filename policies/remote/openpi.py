@@ -46,7 +46,7 @@ def _write(value: Any) -> Any:
         array = plain(value)
         return {
             b"__ndarray__": True,
-            b"data": array.tobytes(),
+            b"data": array.data,
             b"dtype": array.dtype.str,
             b"shape": array.shape,
         }
@@ -73,6 +73,8 @@ class OpenpiWire(Wire):
     Args:
         sglang_keys: SGLang spells the keys of an observation as LeRobot does: from openpi's key to its.
     """
+
+    connections = 2  # it answers one request at a time: the next one is to be there when it has answered
 
     def __init__(self, sglang_keys: Mapping[str, str] | None = None) -> None:
         self._sglang_keys = dict(sglang_keys or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from .errors import WireError
 
 # Room for lists is made before their entries are read, so a short message must not be able to claim long ones, least of all nested.
 _MAX_ENTRIES = 2**14
+_kept = threading.local()
 
 
 def unpack(frame: object, read_map: Callable[[dict[Any, Any]], Any]) -> Any:
@@ -51,10 +53,14 @@ def pack(value: Any, write: Callable[[Any], Any]) -> bytes:
     """
     import msgpack
 
+    packers: dict[Callable[[Any], Any], Any] = _kept.__dict__.setdefault("packers", {})
+    # A packer keeps its buffer, which images have made large: making room anew costs more than filling it.
+    packer = packers.pop(write, None) or msgpack.Packer(default=write, use_bin_type=True)
     try:
-        packed: bytes = msgpack.packb(value, default=write, use_bin_type=True)
+        packed: bytes = packer.pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"the request cannot be packed: {error}.") from error
+    packers[write] = packer  # one that failed in the middle is not used again
     return packed
 
 

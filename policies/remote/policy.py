@@ -124,7 +124,7 @@ class RemotePolicy(Policy):
         self._seats = [_Seat(self._link, self)]
 
     def seats(self, at_once: int) -> Sequence[Policy]:
-        wanted = self._connection.connections or (at_once if self.episodes_stay else 1)
+        wanted = self._connection.connections or (at_once if self.episodes_stay else min(at_once, self._make_wire().connections))
         while len(self._seats) < wanted:
             self._seats.append(_Seat(self._connection.link(self._make_wire()), self))
         return self._seats[:wanted]

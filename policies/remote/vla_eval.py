@@ -60,7 +60,7 @@ def _write(value: Any) -> Any:
         return {"__image__": True, "format": "png", "data": _png(value.image), "shape": list(value.image.shape)}
     if isinstance(value, np.ndarray):
         array = plain(value)
-        return {"__ndarray__": True, "data": array.tobytes(), "dtype": array.dtype.str, "shape": list(array.shape)}
+        return {"__ndarray__": True, "data": array.data, "dtype": array.dtype.str, "shape": list(array.shape)}
     if isinstance(value, np.generic):
         return value.item()
     raise WireError(f"a {type(value).__name__} cannot be sent.")

@@ -17,6 +17,7 @@ from ...envs.spec import MAX_INSTRUCTION_LENGTH
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Policy, PolicyObservation
+from ..transforms.images import mirrored
 from .served import Array, Request, Served
 
 
@@ -146,7 +147,7 @@ class ServedPolicy(Served):
         ):
             found = f"{image.dtype}{list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
             raise PolicyError(f"{key!r} must be an image uint8[H, W, 3]; got {found}.")
-        return np.ascontiguousarray(image[:, ::-1]) if self._layout.mirrored else image
+        return mirrored(image) if self._layout.mirrored else image
 
     def _state(self, sent: Mapping[str, Any]) -> Array:
         """The state float32[S]; not-a-number where clients do not send it, so that no policy can take it for one unnoticed."""

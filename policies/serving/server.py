@@ -174,9 +174,10 @@ async def _serve(served: Served, settings: ServerSettings, stop: asyncio.Event, 
         ready(next(iter(server.sockets)).getsockname()[1])
     await stop.wait()
     server.close(close_connections=False)  # nobody new
-    await desk.close()
+    await desk.finish()
     await asyncio.gather(*(connection.close(1001, "the server ends") for connection in server.connections))
     await server.wait_closed()
+    await desk.close()
 
 
 def _page(path: str, desk: Desk) -> tuple[HTTPStatus, str] | None:

@@ -96,6 +96,75 @@ def test_openpi(traffic: Traffic, libero: PolicyObservation) -> None:
     np.testing.assert_array_equal(official.executed(libero, chunk), chunk[:5])
 
 
+class Recorded:
+    """A connection on which the answers that were recorded come, and which keeps what is sent."""
+
+    def __init__(self, *answers: bytes | str) -> None:
+        self.answers, self.sent = list(answers), list[bytes]()
+
+    def send(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def receive(self) -> bytes | str:
+        return self.answers.pop(0)
+
+    def exchange(self, message: bytes) -> bytes | str:
+        self.send(message)
+        return self.receive()
+
+    def close(self) -> None:
+        raise AssertionError("it is not for a wire to close")
+
+
+def test_roboarena(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DROID's robot is no suite here; of the dialect, everything else is: handshake, reset, request and what is executed."""
+    answers = traffic("roboarena/config.server.msgpack"), traffic("roboarena/reset.server.txt").decode()
+    channel, wire = Recorded(*answers, traffic("roboarena/infer.server.msgpack")), openpi.OpenpiWire()
+    facts = wire.open(channel)
+    assert facts["dialect"] == "roboarena"
+    assert facts["metadata"]["action_space"] == "joint_position"
+    recorded = openpi.decode(traffic("roboarena/infer.client.msgpack.gz"))
+    monkeypatch.setattr(openpi.uuid, "uuid4", lambda: recorded["session_id"])
+    question = Question(
+        images={key: value for key, value in recorded.items() if key.endswith("_left")},
+        state={key: recorded[key] for key in ("observation/joint_position", "observation/gripper_position")},
+        instruction=recorded["prompt"],
+        instruction_key="prompt",
+        fixed={},
+        episode_id="droid/cup/0/0",
+        step=0,
+    )
+    wire.begin(channel, question)
+    (chunk,) = wire.ask(channel, [question])
+    assert channel.sent == [traffic("roboarena/reset.client.msgpack"), traffic("roboarena/infer.client.msgpack.gz")]
+    # Its client executes all actions of a chunk, as they come.
+    np.testing.assert_array_equal(chunk, np.random.default_rng(11).uniform(-1, 1, (4, 8)).astype(np.float32))
+
+
+def test_the_conversation_with_groot_is_the_recorded_one(traffic: Traffic) -> None:
+    for version in ("n1.6", "n1.7"):
+        channel = Recorded(traffic(f"gr00t/{version}/modality_config.server.msgpack"))
+        facts = groot.GrootWire([], "secret-token").open(channel)
+        assert channel.sent == [traffic(f"gr00t/{version}/modality_config.client.msgpack")]
+        assert facts["codec"] == {"n1.6": "npy", "n1.7": "msgpack-numpy"}[version]
+        assert set(facts["modalities"]) == {"video", "state", "action", "language"}
+
+
+def test_vla_evals_messages_are_the_recorded_ones(traffic: Traffic) -> None:
+    """But for time, versions and what is said of the task, which are the client's own."""
+    wire = vla_eval.VlaEvalWire("vla_eval.benchmarks.libero.benchmark:LIBEROBenchmark")
+    channel = Recorded(traffic("vla_eval/hello.server.msgpack"), traffic("vla_eval/action.server.msgpack"))
+    wire.open(channel)
+    wire.begin(channel, Question({}, {}, "open it", "task_description", {}, "libero_goal/task/3/0", 0))
+    wire.end(channel, "libero_goal/task/3/0")
+    for sent, name in zip(channel.sent, ("hello", "episode_start", "episode_end"), strict=True):
+        ours, theirs = vla_eval.decode(sent), vla_eval.decode(traffic(f"vla_eval/{name}.client.msgpack"))
+        assert list(ours) == list(theirs)
+        assert ours["type"] == theirs["type"]
+        assert set(ours["payload"]) <= set(theirs["payload"])
+        assert type(ours["seq"]) is type(theirs["seq"])
+
+
 @pytest.mark.parametrize("version", ["n1.6", "n1.7"])
 @pytest.mark.parametrize("robot", ["libero", "google", "widowx"])
 def test_groot(golden: Path, traffic: Traffic, observed: Observed, libero: PolicyObservation, version: str, robot: str) -> None:

@@ -183,6 +183,25 @@ def test_what_several_clients_ask_at_a_time_is_one_batch_and_each_has_its_own_ep
     assert served.counts == {}
 
 
+def test_clients_that_were_answered_in_groups_come_together() -> None:
+    """Two groups, of which each would wait while the other is answered, are one before long."""
+    served = Counting()
+    answered = served.act
+    served.act = lambda requests: (time.sleep(0.4), answered(requests))[1]  # type: ignore[method-assign]
+    with serving(served, ServerSettings(port=0)) as port, ThreadPoolExecutor(4) as threads:
+
+        def questions(number: int) -> None:
+            with client(port) as connection:
+                connection.recv(timeout=30)
+                time.sleep(0.6 * (number % 2))
+                for _ in range(6):
+                    ask(connection, prompt="x")
+
+        list(threads.map(questions, range(4)))
+    assert sum(served.batches) == 24
+    assert 4 in served.batches[:-1]  # never if they stayed apart
+
+
 def test_a_new_session_is_a_new_episode() -> None:
     with serving(Counting(), ServerSettings(port=0)) as port, client(port) as connection:
         connection.recv(timeout=30)
