@@ -250,8 +250,8 @@ def _gaussian(image: Float64Array, sigma: float) -> Float64Array:
 def _gaussian_kernel(sigma: float) -> Float64Array:
     """The weights of scipy's filter, the same on every machine.
 
-    numpy's exponential differs in its last bit between processors, and in the slightest glass it shows: where all weights sum to 1,
-    an even grey comes out one darker after rounding down. The value taken for it is that of processors with AVX-512.
+    The recorded pictures of the slightest glass (noise 41) are met by weights whose exponential is one bit below `math.exp`'s, and
+    not by `math.exp`'s own, which is also that of numpy on the machine where this was written.
     """
     radius = int(4.0 * sigma + 0.5)
     weights = np.array([math.exp(-0.5 / (sigma * sigma) * (x * x)) for x in range(-radius, radius + 1)])

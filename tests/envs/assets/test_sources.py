@@ -91,6 +91,7 @@ def test_a_registry_without_the_wheels_is_one_clear_error(index):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_an_unreachable_registry_is_one_clear_error(index, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
@@ -101,6 +102,7 @@ def test_an_unreachable_registry_is_one_clear_error(index, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_wheel_with_other_bytes_is_refused_and_what_was_there_is_kept(index):
     before = assets.fetch("toy")
     write_wheel(index, 2, without_large() | {"data/scene.xml": b"<other/>"})
@@ -111,12 +113,14 @@ def test_a_wheel_with_other_bytes_is_refused_and_what_was_there_is_kept(index):
     assert assets.verify("toy") == before
 
 
+@pytest.mark.slow
 def test_a_published_wheel_whose_file_is_not_the_manifests_is_refused(index, monkeypatch):
     publish(index, monkeypatch, FILES | {LARGE: b"another mesh"})
     with pytest.raises(AssetError, match=r"large\.dae is not the file of the manifest: git object id"):
         assets.fetch("toy")
 
 
+@pytest.mark.slow
 def test_wheels_that_lack_files_name_them(index, monkeypatch):
     publish(index, monkeypatch, without_large())
     with pytest.raises(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 from perturbation_recordings import load_recording, make_env, need_data, play, recording_names
 
+from vlagym.envs.libero.env import LiberoEnv
 from vlagym.envs.libero.plus.variants import variants
 
 # One of each category, on as few models as possible.
@@ -13,7 +16,29 @@ IN_CI = ("camera_3", "noise_glass_mid", "language_1", "robot_1", "level_1")
 MOTION = "noise_motion"
 
 
-def compare(name: str, steps: int | None = None) -> None:
+EnvOf = Callable[[str], LiberoEnv]
+
+
+@pytest.fixture(scope="module")
+def env_of() -> Iterator[EnvOf]:
+    """The environment of a suite, the last one made if it is of that suite: variants of one task share its model."""
+    made: dict[str, LiberoEnv] = {}
+
+    def env_of_suite(suite: str) -> LiberoEnv:
+        if suite not in made:
+            close()
+            made[suite] = make_env(suite)
+        return made[suite]
+
+    def close() -> None:
+        while made:
+            made.popitem()[1].close()
+
+    yield env_of_suite
+    close()
+
+
+def compare(env_of: EnvOf, name: str, steps: int | None = None) -> None:
     recording = load_recording("plus", name)
     meta = recording.meta
     suite = meta["suite"].replace("libero", "libero_plus")
@@ -24,17 +49,14 @@ def compare(name: str, steps: int | None = None) -> None:
         for trial, v in enumerate(listed)
         if v.number == meta["id"]
     )
-    env = make_env(suite)
-    try:
-        observation = play(env, task, trial, recording, steps)
-        assert observation["instruction"] == meta["prompt_upstream"]
-        variant = env.suite.variant(task, trial)
-        assert variant is not None
-        assert (variant.category, variant.level) == (meta["category"], meta["difficulty"])
-        if meta["noise"]:
-            check_draws(env, recording.arrays)
-    finally:
-        env.close()
+    env = env_of(suite)
+    observation = play(env, task, trial, recording, steps)
+    assert observation["instruction"] == meta["prompt_upstream"]
+    variant = env.suite.variant(task, trial)
+    assert variant is not None
+    assert (variant.category, variant.level) == (meta["category"], meta["difficulty"])
+    if meta["noise"]:
+        check_draws(env, recording.arrays)
 
 
 def check_draws(env, arrays) -> None:
@@ -52,14 +74,14 @@ def check_draws(env, arrays) -> None:
 
 
 @pytest.mark.parametrize("name", IN_CI)
-def test_a_variant_of_each_category_is_upstreams(name: str) -> None:
-    compare(name, steps=2)
+def test_a_variant_of_each_category_is_upstreams(env_of: EnvOf, name: str) -> None:
+    compare(env_of, name, steps=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recording_names("plus"))
-def test_every_recorded_variant_is_upstreams(name: str) -> None:
-    compare(name)
+def test_every_recorded_variant_is_upstreams(env_of: EnvOf, name: str) -> None:
+    compare(env_of, name)
 
 
 @pytest.mark.slow

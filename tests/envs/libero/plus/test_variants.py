@@ -10,6 +10,7 @@ import pytest
 from needs import need_assets
 
 from vlagym.conf import suite_settings
+from vlagym.envs.assets import fetch
 from vlagym.envs.libero.bddl import check_problem, read_language
 from vlagym.envs.libero.plus.arm import arm_poses
 from vlagym.envs.libero.plus.camera import LIBERO_CAMERAS, CameraTurn, turned
@@ -123,6 +124,15 @@ def test_data_that_was_not_fetched_is_asked_for(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(AssetError, match="vla-eval assets fetch libero_plus"):
         plus("libero_spatial", difficulty=[1]).tasks()
     assert len(plus("libero_spatial").tasks()) == 10  # what can be run is known without
+
+
+def test_a_mirror_without_the_archive_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mirror").mkdir()
+    for name, value in (("DIR", tmp_path / "assets"), ("MIRROR", tmp_path / "mirror"), ("SOURCE", "mirror")):
+        monkeypatch.setenv(f"VLAGYM_ASSETS_{name}", str(value))
+    with pytest.raises(AssetError, match=r"mirror.* LIBERO-plus-4976dc3\w+\.tar\.gz") as error:
+        fetch("libero_plus")
+    assert "\n" not in str(error.value)
 
 
 def test_a_damaged_definition_is_named_with_its_remedy(tmp_path: Path) -> None:
