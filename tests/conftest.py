@@ -45,3 +45,15 @@ def libero_like() -> Any:
     from shapes_only import ShapesOnly  # here, so that a session without it can load this file
 
     return ShapesOnly()
+
+
+@pytest.fixture
+def run_toy(tmp_path: Path) -> Any:
+    """Runs ``suite=toy`` with overrides, in a folder of its own."""
+    from vlagym.eval.plan.config import load_config  # here, as above
+    from vlagym.eval.run.evaluation import Outcome, evaluate
+
+    def run(*overrides: str, name: str = "run", policy: str = "push") -> Outcome:
+        return evaluate(load_config(["suite=toy", f"policy={policy}", f"run_dir={tmp_path / name}", *overrides]))
+
+    return run

@@ -81,12 +81,12 @@ def check(arguments: Sequence[str]) -> None:
         check_settings("", bench._DECLARED[measured], {k: v for k, v in settings.items() if k not in ("suite", "policy")})
     elif name == "serve":
         compose_settings(rest, "serve")
-    elif name not in command._COMMANDS:
+    elif name not in command.COMMANDS:
         check_run([argument for argument in arguments if argument != "--help" and not argument.startswith("resume=")])
     else:
         check_names(name, [argument for argument in rest if not argument.startswith("-")])
         with pytest.raises(ParsedError):
-            import_module(command._COMMANDS[name][0]).main(rest)
+            import_module(command.COMMANDS[name][0]).main(rest)
 
 
 def check_run(overrides: Sequence[str]) -> None:

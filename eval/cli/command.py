@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..run.evaluation import Outcome
 
-_COMMANDS = {
+COMMANDS = {
     "assets": ("vlagym.eval.cli.assets", "list, fetch and verify the benchmarks' data"),
     "bench": (
         "vlagym.eval.cli.bench",
@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] in _COMMANDS:
-        return int(importlib.import_module(_COMMANDS[arguments[0]][0]).main(arguments[1:]))
+    if arguments and arguments[0] in COMMANDS:
+        return int(importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:]))
     if any(argument in ("-h", "--help", "help") for argument in arguments):
         print(_help(arguments))
         return 0
@@ -125,7 +125,7 @@ def _help(arguments: Sequence[str]) -> str:
         from .show import settings_taken
 
         return settings_taken([argument for argument in arguments if "=" in argument])
-    return _HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in _COMMANDS.items())
+    return _HELP + "\n".join(f"  vla-eval {name:<10} {text}" for name, (_, text) in COMMANDS.items())
 
 
 def _without_cfg(arguments: Sequence[str]) -> list[str]:
@@ -151,7 +151,7 @@ def _no_setting(argument: str) -> ConfigError:
         if argument in group_names(group):
             return ConfigError(f"{argument!r} is a {group}: did you mean {group}={argument}?")
     choices = [f"{group}={name}" for group in ("suite", "policy") for name in group_names(group)]
-    near = did_you_mean(argument, [*_COMMANDS, *choices])
+    near = did_you_mean(argument, [*COMMANDS, *choices])
     return ConfigError(
         f"{argument!r} is neither a command nor a setting; settings have the form key=value, e.g. workers=2.{near} "
         "`vla-eval --help` lists both."

@@ -8,19 +8,7 @@ from typing import Any
 
 import pytest
 
-from vlagym.eval.plan.config import load_config
-from vlagym.eval.run.evaluation import Outcome, evaluate
 from vlagym.eval.tables.folder import RunFolder
-
-
-@pytest.fixture
-def run_toy(tmp_path: Path) -> Callable[..., Outcome]:
-    """Runs ``suite=toy`` with overrides, in a folder of its own."""
-
-    def run(*overrides: str, name: str = "run", policy: str = "push") -> Outcome:
-        return evaluate(load_config(["suite=toy", f"policy={policy}", f"run_dir={tmp_path / name}", *overrides]))
-
-    return run
 
 
 @pytest.fixture

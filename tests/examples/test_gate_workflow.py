@@ -20,7 +20,7 @@ import vlagym
 from vlagym.conf import group_names
 from vlagym.envs.assets.manifest import MANIFESTS_DIR, manifest_names
 from vlagym.envs.packages import BENCHMARK_PACKAGES
-from vlagym.eval import cli
+from vlagym.eval.cli.command import COMMANDS
 from vlagym.eval.run.evaluation import Outcome
 
 WORKFLOW = Path(__file__).parents[2] / "examples" / "ci" / "gate.yml"
@@ -63,7 +63,7 @@ def test_the_workflow_is_one_and_names_what_there_is(workflow: dict[str, Any]) -
     assert settings["POLICY"] in group_names("policy")
     assert settings["BENCHMARK"] in BENCHMARK_PACKAGES
     for command in commands_of_ours(workflow):
-        assert command in cli._COMMANDS or "=" in command
+        assert command in COMMANDS or "=" in command
     used = set(re.findall(r"\$\{\{ env\.(\w+) \}\}|\$(\w+)", WORKFLOW.read_text(encoding="utf-8")))
     names = {a or b for a, b in used}
     assert names - {"manifests", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} <= set(settings)

@@ -149,16 +149,19 @@ def absolute_is_the_stock_loop_with_use_delta_off(libero, name: str, task: int, 
     for _ in range(SETTLE_STEPS):
         stock.step(SETTLE_ACTION)
     stock.robots[0].controller.use_delta = False
+    actions, moments = poses_near(stock, steps), []
+    for action in actions:
+        obs, _, done, _ = stock.step(action)
+        moments.append({**moment(obs), "done": done, "qpos": stock.sim.data.qpos.copy(), "qvel": stock.sim.data.qvel.copy()})
+    np.random.set_state(outside)
+    stock.close()  # before ours draws: the stock loop's pictures are of whatever context is current
     env = suite.make_env(suite.cameras)
     env.reset(options={"task": task, "trial": 0})
-    for action in poses_near(stock, steps):
-        obs, _, done, _ = stock.step(action)
+    for action, expected in zip(actions, moments, strict=True):
         observation, _, terminated, _, _ = env.step(action)
-        assert_same_physics(env, {"qpos": stock.sim.data.qpos, "qvel": stock.sim.data.qvel})
-        assert_same_picture(observation, moment(obs))
-        assert terminated == done
-    np.random.set_state(outside)
-    stock.close()
+        assert_same_physics(env, expected)
+        assert_same_picture(observation, expected)
+        assert terminated == expected["done"]
     env.close()
 
 
