@@ -49,6 +49,8 @@ class Policy(ABC):
         needs_privileged_state: Whether its observations carry ``privileged``.
         precise_state: Whether the state in its observations is float64, not yet rounded to float32.
         max_batch: Most observations `act` may be given at once; None for any number.
+        batch: Rows of every forward pass of its network, whoever is asked about, so that no answer depends on its company; None
+            for passes as large as the batch, and for what is no network.
         instant: Whether `act` computes next to nothing, as that of a script: it is then called in the runner's own thread, which is
             cheaper than asking another. Only where `seats` gives the policy itself and `max_batch` is None.
         episodes_stay: Whether an episode must be answered by the seat (see `seats`) that gave its first answer, because state of it
@@ -61,6 +63,7 @@ class Policy(ABC):
     needs_privileged_state: bool = False
     precise_state: bool = False
     max_batch: int | None = None
+    batch: int | None = None
     instant: bool = False
     episodes_stay: bool = True
     max_episodes: int | None = None

@@ -17,7 +17,8 @@ PARTS = ("conf", "edges", "envs", "eval", "policies", "results/published")
 SKIPPED = shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", ".*_cache", "20*", ".venv")
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, vlagym
-names = [m.name for m in pkgutil.walk_packages(vlagym.__path__, "vlagym.") if not m.name.endswith("__main__")]
+skipped = ("__main__", ".kernels")  # entry scripts, and what Triton compiles, which comes with torch for GPUs
+names = [m.name for m in pkgutil.walk_packages(vlagym.__path__, "vlagym.") if not m.name.endswith(skipped)]
 for name in names:
     importlib.import_module(name)
 print(vlagym.__file__)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import itertools
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,10 @@ from rich.table import Table
 from ...envs.suite import Suite
 from ...episode import EpisodeSpec
 from ...errors import ConfigError
-from ...policies.base import Policy, PolicyObservation, checked_chunks
+from ...policies.base import Policy, checked_chunks
+from ...policies.made_up import made_up_observations
+from ...policies.network.adapter import Agreement, NetworkPolicy
+from .limits import Limits
 
 _LIBRARIES = ("torch", "transformers.models.llama.modeling_llama")
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -41,6 +43,9 @@ class BatchTiming:
         observations_per_second: Of all timed calls together.
         actions_per_second: Likewise; a chunk counts as many actions as it has.
         peak_memory_bytes: Most memory during these calls: a GPU's tensors, else this process (off Linux: its most so far).
+        least_ms: What the network takes at least on this device (`Limits.least_seconds`); None where that is not known.
+        bound_by: Which limit binds which stage (`Limits.shares`).
+        agreement: Passes of a fixed shape against the plain forward pass; None where there is no other way to compute.
     """
 
     batch: int
@@ -50,6 +55,9 @@ class BatchTiming:
     observations_per_second: float
     actions_per_second: float
     peak_memory_bytes: int
+    least_ms: float | None = None
+    bound_by: str = ""
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,9 @@ def load(make: Callable[[], Policy]) -> tuple[Policy, LoadingCost]:
     return policy, LoadingCost(seconds, policy.provenance().get("weight_bytes"), peak)
 
 
-def measure(policy: Policy, suite: Suite, batch_sizes: Sequence[int], calls: int, warm_up: int) -> list[BatchTiming]:
+def measure(
+    policy: Policy, suite: Suite, batch_sizes: Sequence[int], calls: int, warm_up: int, limits: Limits | None = None
+) -> list[BatchTiming]:
     """Time a policy's calls for each batch size.
 
     Args:
@@ -88,6 +98,8 @@ def measure(policy: Policy, suite: Suite, batch_sizes: Sequence[int], calls: int
         batch_sizes: Observations per call.
         calls: Calls to time for each.
         warm_up: Calls before that.
+        limits: Of the device. With them each batch size is run in passes of that shape, where the policy has such passes, and
+            what it takes is compared with the least it could.
 
     Raises:
         ConfigError: A setting has no meaning, or the policy cannot be fed with made-up observations.
@@ -97,7 +109,22 @@ def measure(policy: Policy, suite: Suite, batch_sizes: Sequence[int], calls: int
         raise ConfigError(f"batch_sizes must be numbers from 1, calls from 1; got {list(batch_sizes)}, {calls}, {warm_up}.")
     if policy.needs_privileged_state:
         raise ConfigError(f"{type(policy).__name__} needs privileged state, which only a simulator has: it cannot be timed alone.")
-    return [_measure_batch(policy, suite, batch, calls, warm_up) for batch in batch_sizes]
+    if limits is None or not isinstance(policy, NetworkPolicy):
+        return [_measure_batch(policy, suite, batch, calls, warm_up) for batch in batch_sizes]
+    return [_measure_shape(policy, suite, batch, calls, warm_up, limits) for batch in batch_sizes]
+
+
+def _measure_shape(policy: NetworkPolicy, suite: Suite, batch: int, calls: int, warm_up: int, limits: Limits) -> BatchTiming:
+    shaped = policy.with_rows(batch)
+    timing = _measure_batch(shaped, suite, batch, calls, warm_up)
+    stages = shaped.stages(batch)
+    episodes = [EpisodeSpec(suite.name, "bench", trial).id for trial in range(batch)]
+    return replace(
+        timing,
+        least_ms=1000 * limits.least_seconds(stages) if stages else None,
+        bound_by=limits.shares(stages),
+        agreement=shaped.agreement(made_up_observations(policy, suite, episodes, 0)) if shaped.batch else None,
+    )
 
 
 def _measure_batch(policy: Policy, suite: Suite, batch: int, calls: int, warm_up: int) -> BatchTiming:
@@ -126,23 +153,6 @@ def _measure_batch(policy: Policy, suite: Suite, batch: int, calls: int, warm_up
     )
 
 
-def made_up_observations(policy: Policy, suite: Suite, episodes: Sequence[str], step: int) -> list[PolicyObservation]:
-    """One observation per episode that no simulator made; instructions of different lengths, images of noise."""
-    generator = np.random.Generator(np.random.PCG64(step))
-    instructions = itertools.cycle(task.instruction for task in suite.tasks())
-    sizes = suite.camera_sizes
-    return [
-        {
-            "images": {camera: generator.integers(0, 256, (*sizes[camera], 3), np.uint8) for camera in policy.cameras},
-            "state": generator.standard_normal(suite.state_spec.size).astype(np.float32),
-            "instruction": next(instructions),
-            "episode_id": episode,
-            "step": step,
-        }
-        for episode in episodes
-    ]
-
-
 def loading_line(cost: LoadingCost) -> str:
     """What loading took, in a sentence."""
     line = f"loaded in {cost.seconds:.1f} s, taking {cost.peak_bytes / 1e6:.0f} MB of memory at most"
@@ -153,18 +163,34 @@ def loading_line(cost: LoadingCost) -> str:
 
 def timing_table(timings: Sequence[BatchTiming]) -> Table:
     """One row per batch size."""
-    table = Table("batch", "p50 ms", "p95 ms", "observations/s", "actions/s", "peak memory MB", "per observation against the first")
+    table = Table("batch", "p50 ms", "p95 ms", "Hz", "observations/s", "actions/s", "peak memory MB", "of the limit", "agreement")
     for timing in timings:
         table.add_row(
             str(timing.batch),
             f"{timing.p50_ms:.1f}",
             f"{timing.p95_ms:.1f}",
+            f"{1000 / timing.p50_ms:.2f}",
             f"{timing.observations_per_second:.2f}",
             f"{timing.actions_per_second:.2f}",
             f"{timing.peak_memory_bytes / 1e6:.0f}",
-            f"{timing.observations_per_second / timings[0].observations_per_second:.2f} x",
+            f"{timing.least_ms / timing.p50_ms:.0%} of {timing.least_ms:.1f} ms" if timing.least_ms else "-",
+            _agreement(timing.agreement),
         )
     return table
+
+
+def limit_lines(timings: Sequence[BatchTiming], limits: Limits) -> list[str]:
+    """What the device can do, and what that leaves to each batch size."""
+    rates = f"{limits.bytes_per_second / 1e12:.3g} TB/s in a copy, {limits.flops_per_second / 1e12:.3g} TFLOP/s in a product"
+    bound = [f"batch {timing.batch} takes at least {timing.bound_by}" for timing in timings if timing.bound_by]
+    return [f"{limits.device}: {rates}", *bound]
+
+
+def _agreement(found: Agreement | None) -> str:
+    if found is None:
+        return "-"
+    tokens = "" if found.equal is None else f"{found.equal:.1%} of tokens, "
+    return f"{tokens}off by {found.error:.1e}"
 
 
 class _PeakMemory:

@@ -32,7 +32,7 @@ class EnvironmentsBench:
 class PolicyBench:
     """conf/bench_policy.yaml."""
 
-    batch_sizes: Annotated[Sequence[Few], Meta(min_length=1)]
+    batch_sizes: Annotated[Sequence[Few], Meta(min_length=1)] | None
     connections: Annotated[Sequence[Few], Meta(min_length=1)]
     calls: Count
     warm_up: Index

@@ -18,6 +18,7 @@ from ..bench.settings import EnvironmentsBench, PolicyBench, ResultsBench
 from ..plan.config import compose_settings
 from ..record.console import make_console
 
+_BATCHES, _GPU_BATCHES = (1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64)
 _DECLARED = {"bench": EnvironmentsBench, "bench_policy": PolicyBench, "bench_results": ResultsBench}
 
 
@@ -27,9 +28,7 @@ def main(argv: Sequence[str]) -> int:
     if any(argument in ("-h", "--help") for argument in argv):
         print((CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
         return 0
-    settings = compose_settings(argv, name)
-    if name == "bench_policy" and not any(argument.startswith("suite=") for argument in argv):
-        settings = _on_a_suite_of_its_own(settings, argv)
+    settings = compose_bench(argv) if name == "bench_policy" else compose_settings(argv, name)
     check_settings("", _DECLARED[name], {key: value for key, value in settings.items() if key not in ("suite", "policy")})
     report = measure(settings)
     if settings["json"]:
@@ -37,11 +36,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _on_a_suite_of_its_own(settings: dict[str, Any], argv: Sequence[str]) -> dict[str, Any]:
-    """The settings, or those for the first suite that the policy has a recipe for where it has none for the default suite."""
+def compose_bench(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings for a policy alone; on the first suite that it has a recipe for where it has none for the default suite."""
+    settings = compose_settings(argv, "bench_policy")
     policy, suite = settings["policy"]["name"], settings["suite"]["name"]
     suites = [name.removeprefix(f"{policy}-") for name in group_names("recipe") if name.startswith(f"{policy}-")]
-    if not suites or suite in suites:
+    if not suites or suite in suites or any(argument.startswith("suite=") for argument in argv):
         return settings
     return compose_settings([f"suite={suites[0]}", *argv], "bench_policy")
 
@@ -71,19 +71,25 @@ def _bench_environments(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bench_policy(settings: dict[str, Any]) -> dict[str, Any]:
-    from ..bench.policy import load, loading_line, measure, timing_table
+    from ..bench.limits import limits_of
+    from ..bench.policy import limit_lines, load, loading_line, measure, timing_table
 
     if "url" in settings["policy"]:
         return _bench_server(settings)
     suite = make_suite(settings["suite"])
     policy, cost = load(lambda: make_policy(settings["policy"], suite))
-    timings = measure(policy, suite, settings["batch_sizes"], settings["calls"], settings["warm_up"])
+    limits = limits_of(policy)
+    sizes = settings["batch_sizes"] or (_GPU_BATCHES if limits and limits.on_gpu else _BATCHES)
+    timings = measure(policy, suite, sizes, settings["calls"], settings["warm_up"], limits)
     console = make_console()
     console.print(timing_table(timings))
+    for line in limit_lines(timings, limits) if limits else ():
+        console.print(line, highlight=False)
     console.print(loading_line(cost), highlight=False)
     provenance = policy.provenance()
     policy.close()
-    return {"loading": asdict(cost), "provenance": provenance, "timings": [asdict(timing) for timing in timings]}
+    device = asdict(limits) if limits else None
+    return {"loading": asdict(cost), "provenance": provenance, "limits": device, "timings": [asdict(timing) for timing in timings]}
 
 
 def _bench_server(settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,10 +27,11 @@ from ...envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version
 from ...envs.registry import make_suite
 from ...envs.rendering_probe import check_offscreen_gl, offscreen_backend
 from ...envs.suite import Check
-from ...errors import AssetError, DependencyError, VlagymError
+from ...errors import AssetError, ConfigError, DependencyError, VlagymError
 from ..plan.config import compose_settings, split_suites
 from ..record.console import make_console
 from .arguments import CommandParser
+from .bench import compose_bench
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,11 +62,14 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         prog="vla-eval doctor",
         description="Check this machine: packages, rendering, video, disk, assets, and what each suite probes. "
-        "Without a suite, one of every benchmark that is installed is probed.",
+        "Without a suite, one of every benchmark that is installed is probed. With policy=NAME and its settings, the policy alone: "
+        "whether its answer to an observation depends on who else is in the batch.",
     )
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="suites to probe, e.g. libero_goal libero_10")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="suites to probe, e.g. libero_goal; or policy=NAME ...")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args(argv)
+    if any(argument.startswith("policy=") for argument in args.suites):
+        return _report([policy_finding(args.suites)], args.json)
     suites = split_suites([f"suite={','.join(args.suites)}"])[0] if args.suites else _one_suite_per_benchmark()
     console = make_console()
     with console.status("checking this machine") as status:
@@ -72,14 +77,40 @@ def main(argv: Sequence[str]) -> int:
         for suite in suites:
             status.update(f"probing {suite}")
             findings += suite_findings(suite)
+    return _report(findings, args.json)
+
+
+def _report(findings: Sequence[Finding], as_json: bool) -> int:
+    """Print what was found; the exit code."""
+    console = make_console()
     failed = [finding for finding in findings if finding.check.ok is False]
-    if args.json:
+    if as_json:
         checks = [{"part": finding.part, **asdict(finding.check)} for finding in findings]
         print(json.dumps({"ok": not failed, "checks": checks}, indent=1))
     else:
         console.print(_table(findings))
         console.print(f"{len(failed)} of {len(findings)} checks failed." if failed else f"{len(findings)} checks, none failed.")
     return 1 if failed else 0
+
+
+def policy_finding(settings: Sequence[str]) -> Finding:
+    """Build the policy that settings describe, and audit it with observations made up for its suite.
+
+    Raises:
+        ConfigError: It is no network, or its settings cannot be.
+    """
+    from ...policies.audit import audit_batch
+    from ...policies.network.adapter import NetworkPolicy
+    from ...policies.registry import make_policy
+
+    composed = compose_bench(settings)
+    suite = make_suite(composed["suite"])
+    with closing(make_policy(composed["policy"], suite)) as policy:
+        if not isinstance(policy, NetworkPolicy):
+            raise ConfigError(f"policy {composed['policy']['name']!r} is no network that runs here: it has no batches to audit.")
+        audit = audit_batch(policy, suite)
+    remedy = "Set policy.batch=N: passes of one fixed shape" if policy.batch is None else "Set policy.batch=1, or another dtype"
+    return Finding(composed["policy"]["name"], Check("batch-invariant", audit.invariant, audit.found, remedy))
 
 
 def system_findings() -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from ...envs.suite import Suite
 from ...envs.variation import all_said
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError
+from ...policies.audit import batch_record
 from ...policies.base import Policy
 from ...policies.registry import check_policy_settings, make_policy
 from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
@@ -308,7 +309,8 @@ class _Evaluation:
     def _note_policy(self, number: int, policy: Policy) -> None:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
-        provenance = masked(policy.provenance())
+        record = batch_record(policy, self.suites[number])
+        provenance = masked({**policy.provenance(), **record})
         if leg["policy_provenance"] not in (None, provenance):
             assert self.folder is not None
             raise RunError(
@@ -316,6 +318,9 @@ class _Evaluation:
                 "Start a new run, or bring back what changed."
             )
         leg["policy_provenance"] = provenance
+        if policy.batch is not None and not record["batch_invariant"]:
+            notice = f"{leg['suite']}: {leg['policy']['name']} is not batch-invariant on this machine: {record['batch_audit']}."
+            leg["notices"] = list(dict.fromkeys([*leg["notices"], notice]))
 
     def _check_same(self, recorded: dict[str, Any]) -> None:
         assert self.folder is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,5 +33,10 @@ def stack_images(observations: Sequence[Sequence[NDArray[np.uint8]]], size: int)
 def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Pixel values: uint8[B, H, W, 3] -> float32[B, 3, H, W], scaled to [0, 1] and then by each channel's mean and deviation."""
     unit = images.permute(0, 3, 1, 2).to(torch.float32) / 255
-    shape = (1, 3, 1, 1)
-    return (unit - unit.new_tensor(mean).view(shape)) / unit.new_tensor(std).view(shape)
+    return (unit - constant(tuple(mean), unit.device)) / constant(tuple(std), unit.device)
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """A number per channel, float32[1, C, 1, 1], brought to the device once: a CUDA graph cannot bring it."""
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)

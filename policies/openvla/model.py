@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +20,9 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from ..network.passes import right_padded
 from .config import ModelConfig
+from .llama import LlamaLayers
 from .tokens import BOS_ID, EOS_ID
 from .vision import VisionBackbone
 
@@ -95,17 +98,23 @@ class OpenVla(nn.Module):
             [B, L, D] and the lengths int64[B].
         """
         lengths = torch.tensor([len(row) for row in ids], device=self.device)
-        padded = np.full((len(ids), max(map(len, ids))), EOS_ID, np.int64)
-        for row, values in zip(padded, ids, strict=True):
-            row[: len(values)] = values
+        padded = right_padded(ids, max(map(len, ids)), EOS_ID)
         embeddings: torch.Tensor = self.language_model.model.embed_tokens(torch.from_numpy(padded).to(self.device))
         return embeddings, lengths
 
     def embed_images(self, images: NDArray[np.uint8], sentence: torch.Tensor | None = None) -> torch.Tensor:
         """Projected patches of all images of each observation: uint8[B, N, 224, 224, 3] -> [B, N * 256, D]."""
-        features = self.vision_backbone(torch.from_numpy(images).to(self.device), sentence)
-        projected: torch.Tensor = self.projector(features)
+        return self.embed_pixels(torch.from_numpy(images).to(self.device), sentence)
+
+    def embed_pixels(self, images: torch.Tensor, sentence: torch.Tensor | None = None) -> torch.Tensor:
+        """Like `embed_images`, of images that are on the device."""
+        projected: torch.Tensor = self.projector(self.vision_backbone(images, sentence))
         return projected
+
+    @cache  # noqa: B019 (a network lives as long as its policy)
+    def layers(self, fused: bool) -> LlamaLayers:
+        """The language model's layers for passes of a fixed shape."""
+        return LlamaLayers(self.language_model.model, fused)
 
     def hidden_states(
         self,
@@ -157,12 +166,11 @@ class OpenVla(nn.Module):
         for step in range(count):
             tokens = (ids + (allowed.start if allowed else 0)).cpu().tolist()
             for answer, token in zip(answers, tokens, strict=True):
-                if not answer or answer[-1] != EOS_ID:
-                    answer.append(token)
-            if step == count - 1 or all(answer[-1] == EOS_ID for answer in answers):
+                answer.append(token)
+            if step == count - 1 or all(EOS_ID in answer for answer in answers):
                 break
             ids = decoder.step(tokens).argmax(dim=1)
-        return np.array([[*prompt, *answer][-count:] for prompt, answer in zip(prompts, answers, strict=True)], np.int64)
+        return last_ids(prompts, answers, count)
 
 
 class Decoder:
@@ -208,6 +216,12 @@ class Decoder:
         """[B, D] -> [B, V]."""
         logits: torch.Tensor = self._model.language_model.lm_head(states)
         return logits[:, self._wanted]
+
+
+def last_ids(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], count: int) -> NDArray[np.int64]:
+    """int64[B, count]: the last ids of prompt and answer together, where an answer ends with its first ``</s>``."""
+    ended = [answer[: answer.index(EOS_ID) + 1] if EOS_ID in answer else answer for answer in answers]
+    return np.array([[*prompt, *answer][-count:] for prompt, answer in zip(prompts, ended, strict=True)], np.int64)
 
 
 def insert_after_bos(model: OpenVla, patches: torch.Tensor, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,8 +22,10 @@ from torch import nn
 from ...errors import ConfigError
 from ..network.lora import AdapterConfig, Merged
 from ..network.packing import can_pack, expect_packed
+from ..network.passes import right_padded
 from ..network.weights import SafetensorsFolder, StateDict, WeightSource, fill, load_pt
 from .config import ModelConfig
+from .llama import LlamaLayers, Wanted
 from .loading import build
 from .model import AttentionKind, OpenVla, hiding_mask
 from .platforms import DIFFUSION_TRAINING_STEPS, OftConfig
@@ -120,21 +123,22 @@ class DdimSchedule:
 
     Args:
         steps: Number of denoising steps, evenly spaced over the training steps and ending at 0.
+        device: Where samples are.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, device: torch.device | None = None) -> None:
         total = DIFFUSION_TRAINING_STEPS
         level = [math.cos((i / total + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(total + 1)]
         betas = torch.tensor([min(1 - level[i + 1] / level[i], 0.999) for i in range(total)], dtype=torch.float32)
-        self.alphas_cumprod = torch.cumprod(1 - betas, dim=0)
+        self.alphas_cumprod = torch.cumprod(1 - betas, dim=0).to(device)
         self._stride = total // steps
         self.timesteps = [i * self._stride for i in range(steps)][::-1]
 
     def step(self, noise: torch.Tensor, timestep: int, sample: torch.Tensor) -> torch.Tensor:
         """The sample at the next lower noise level, [...] -> [...]."""
         before = timestep - self._stride
-        alpha = self.alphas_cumprod[timestep].to(sample.device)
-        alpha_before = self.alphas_cumprod[before].to(sample.device) if before >= 0 else torch.tensor(1.0, device=sample.device)
+        alpha = self.alphas_cumprod[timestep]
+        alpha_before = self.alphas_cumprod[before] if before >= 0 else torch.ones_like(alpha)
         clean = ((sample - (1 - alpha) ** 0.5 * noise) / alpha**0.5).clamp(-1, 1)
         return alpha_before**0.5 * clean + (1 - alpha_before) ** 0.5 * noise
 
@@ -192,57 +196,113 @@ class OpenVlaOft(nn.Module):
         Returns:
             Normalised actions float[B, T, A].
         """
-        text, slots, visible = self._embed_text(prompts)
-        patches = self.vla.embed_images(images, self._sentence(text, slots) if self.oft.film else None)
-        if self.oft.proprio:
-            values = torch.as_tensor(proprio, dtype=torch.float32).to(patches.device, patches.dtype)
-            patches = torch.cat([patches, self.proprio_projector(values)[:, None]], dim=1)
-        shape = (len(prompts), self.oft.platform.chunk, self.oft.platform.action_size)
-        if self.oft.head == "diffusion":
-            start = torch.as_tensor(noise).to(patches.device, patches.dtype).reshape(shape)
-            return self._denoise(text, slots, visible, patches, start).float().cpu().numpy()
-        text[_rows(text), slots] = 0
-        states = self._action_states(text, slots, visible, patches)
-        if self.oft.head == "discrete":
-            ids = self.vla.language_model.lm_head(states).argmax(dim=2)
-            return self._tokenizer.decode(ids.cpu().numpy()).reshape(shape)
-        actions: torch.Tensor = self.action_head(states.reshape(*shape[:2], -1))
-        return actions.float().cpu().numpy()
+        ids = [self.with_placeholders(prompt) for prompt in prompts]
+        lengths = torch.tensor([len(row) for row in ids])
+        padded = torch.from_numpy(right_padded(ids, max(map(len, ids)), EOS_ID))
+        states = None if proprio is None else torch.as_tensor(proprio, dtype=torch.float32)
+        start = None if noise is None else torch.as_tensor(noise)
+        inputs = [
+            None if tensor is None else tensor.to(self.vla.device)
+            for tensor in (torch.from_numpy(images), padded, lengths, states, start)
+        ]
+        return self.read(self.answer(*inputs))  # type: ignore[arg-type]
 
-    def _embed_text(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Embeddings of prompt, placeholders and ``</s>`` [B, L, D], the placeholders' positions [B, S], and what is no padding."""
-        text, lengths = self.vla.embed_tokens([[*prompt, *[EOS_ID] * (self.slots + 1)] for prompt in prompts])
+    def with_placeholders(self, prompt: Sequence[int]) -> list[int]:
+        """Prompt, placeholders and ``</s>``; a placeholder's own id does not matter."""
+        return [*prompt, *[EOS_ID] * (self.slots + 1)]
+
+    def answer(
+        self,
+        images: torch.Tensor,
+        ids: torch.Tensor,
+        lengths: torch.Tensor,
+        proprio: torch.Tensor | None = None,
+        noise: torch.Tensor | None = None,
+        layers: LlamaLayers | None = None,
+    ) -> torch.Tensor:
+        """What `read` reads, without waiting for the device.
+
+        Args:
+            images: uint8[B, N, 224, 224, 3].
+            ids: What `with_placeholders` gives, padded on the right, int64[B, L].
+            lengths: int64[B].
+            proprio: float[B, P].
+            noise: float[B, T, A].
+            layers: The language model's in fixed shapes; None for transformers' own forward pass.
+
+        Returns:
+            Normalised actions [B, T, A], or ids int64[B, T * A] of a head that is ``discrete``.
+        """
+        text: torch.Tensor = self.vla.language_model.model.embed_tokens(ids)
         slots = (lengths - self.slots - 1)[:, None] + torch.arange(self.slots, device=text.device)
         visible = torch.arange(text.shape[1], device=text.device) < lengths[:, None]
-        return text, slots, visible
+        patches = self.vla.embed_pixels(images, self._sentence(text, slots) if self.oft.film else None)
+        if self.oft.proprio:
+            assert proprio is not None
+            patches = torch.cat([patches, self.proprio_projector(proprio.to(patches.dtype))[:, None]], dim=1)
+        shape = (len(ids), self.oft.platform.chunk, self.oft.platform.action_size)
+        if self.oft.head == "diffusion":
+            assert noise is not None
+            return self._denoise(text, slots, visible, patches, noise.to(patches.dtype).reshape(shape), layers)
+        text[_rows(text), slots] = text.new_zeros(())
+        states = self._action_states(text, slots, visible, patches, layers)
+        if self.oft.head == "discrete":
+            chosen: torch.Tensor = self.vla.language_model.lm_head(states).argmax(dim=2)
+            return chosen
+        actions: torch.Tensor = self.action_head(states.reshape(*shape[:2], -1))
+        return actions
+
+    def read(self, answer: torch.Tensor) -> NDArray[np.floating[Any]]:
+        """Normalised actions float[B, T, A] from what `answer` returned."""
+        if self.oft.head == "discrete":
+            shape = (len(answer), self.oft.platform.chunk, self.oft.platform.action_size)
+            return self._tokenizer.decode(answer.cpu().numpy()).reshape(shape)
+        return answer.float().cpu().numpy()
 
     def _sentence(self, text: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
         """Mean embedding of prompt and ``</s>``, [B, D]."""
         before = torch.arange(text.shape[1], device=text.device) < slots[:, :1]
-        before[_rows(text), slots[:, -1:] + 1] = True
+        before[_rows(text), slots[:, -1:] + 1] = before.new_ones(())
         weights = before[..., None].to(text.dtype)
         return (text * weights).sum(dim=1) / weights.sum(dim=1)
 
-    def _action_states(self, text: torch.Tensor, slots: torch.Tensor, visible: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    def _action_states(
+        self, text: torch.Tensor, slots: torch.Tensor, visible: torch.Tensor, patches: torch.Tensor, layers: LlamaLayers | None
+    ) -> torch.Tensor:
         """The language model's states that stand for the placeholders, [B, S, D]."""
         embeddings = torch.cat([text[:, :1], patches, text[:, 1:]], dim=1)
         seen = torch.cat([visible[:, :1], visible.new_ones(patches.shape[:2]), visible[:, 1:]], dim=1)
-        states = self.vla.hidden_states(embeddings, hiding_mask(seen, embeddings.dtype))
-        return states[_rows(text), slots + patches.shape[1] - 1]
+        mask, places = hiding_mask(seen, embeddings.dtype), slots + patches.shape[1] - 1
+        if layers is not None:
+            positions = torch.arange(embeddings.shape[1], device=embeddings.device)[None]
+            return layers(embeddings, positions, mask, wanted=Wanted(places, mask))
+        return self.vla.hidden_states(embeddings, mask)[_rows(text), places]
 
     def _denoise(
-        self, text: torch.Tensor, slots: torch.Tensor, visible: torch.Tensor, patches: torch.Tensor, sample: torch.Tensor
+        self,
+        text: torch.Tensor,
+        slots: torch.Tensor,
+        visible: torch.Tensor,
+        patches: torch.Tensor,
+        sample: torch.Tensor,
+        layers: LlamaLayers | None,
     ) -> torch.Tensor:
-        schedule = DdimSchedule(self.oft.diffusion_steps)
+        schedule, times = self._noise_levels(sample.device)
         batch, chunk, size = sample.shape
         for timestep in schedule.timesteps:
-            time = embed_timestep(timestep, text.shape[2]).to(patches.device, patches.dtype).expand(batch, 1, -1)
+            time = times[timestep].to(patches.dtype).expand(batch, 1, -1)
             text[_rows(text), slots] = self.noisy_action_projector(sample.reshape(batch, -1, 1))
-            states = self._action_states(text, slots, visible, torch.cat([patches, time], dim=1))
+            states = self._action_states(text, slots, visible, torch.cat([patches, time], dim=1), layers)
             noise = self.action_head(states.reshape(batch, chunk, -1))
             sample = schedule.step(noise, timestep, sample).to(sample.dtype)
         assert sample.shape == (batch, chunk, size)
         return sample
+
+    @cache  # noqa: B019 (a network lives as long as its policy)
+    def _noise_levels(self, device: torch.device) -> tuple[DdimSchedule, torch.Tensor]:
+        """The schedule, and the embeddings of its steps float32[steps, D], on the device."""
+        schedule, width = DdimSchedule(self.oft.diffusion_steps, device), self.vla.config.language.hidden_size
+        return schedule, torch.stack([embed_timestep(t, width) for t in range(max(schedule.timesteps) + 1)]).to(device)
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...envs.suite import Suite
 from ...errors import ConfigError
 from ..base import PolicyObservation
 from ..network.checkpoints import find_checkpoint, folder_sha256
@@ -192,6 +193,11 @@ class Opened:
             PolicyError: An instruction is empty.
         """
         return [self.encode(build_prompt(observation["instruction"], self.config.prompt)) for observation in observations]
+
+    def longest_prompt(self, suite: Suite) -> int:
+        """Tokens of the longest prompt of a suite's tasks."""
+        sentences = {task.instruction for task in suite.tasks()}
+        return max(len(self.encode(build_prompt(sentence, self.config.prompt))) for sentence in sentences)
 
     def provenance(self) -> dict[str, Any]:
         """What the network's numbers depend on, as plain JSON values."""

@@ -5,8 +5,8 @@ Importing this module imports neither torch nor transformers; building a policy 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 from typing_extensions import Unpack
@@ -15,18 +15,24 @@ from ...edges.settings import Count, Name, Text, with_settings_of
 from ...envs.suite import Suite
 from ...errors import ConfigError
 from ..base import Chunk, PolicyObservation, episode_generator
-from ..network.adapter import NetworkPolicy
+from ..network.adapter import Agreement, Batching, NetworkPolicy, Stage
+from ..network.passes import Widths, passes
 from ..pipeline import Pipeline, Recipe, no_checkpoint
 from ..registry import Prepared, prepared_by
-from .config import IMAGE_SIZE
+from .config import IMAGE_SIZE, PATCHES
 from .opening import Loading, Opened
 from .platforms import Head, OftConfig, find_platform
 from .statistics import OFT_EPSILON, Scale
 from .tokens import ActionTokenizer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .fixed import FixedChunks, FixedDecoding
     from .model import OpenVla
     from .oft import OpenVlaOft
+
+    _OftInputs: TypeAlias = tuple[list[tuple[int, ...]], NDArray[np.uint8], NDArray[np.floating[Any]] | None, NDArray[np.float64]]
 
 
 class OpenVlaPolicy(NetworkPolicy):
@@ -38,27 +44,88 @@ class OpenVlaPolicy(NetworkPolicy):
         model: The network.
         scale: Of its actions.
         constrain_actions: Choose among action tokens only.
-        max_batch: Most observations at once.
+        widths: Of prompts in passes of a fixed shape.
+        batching: How observations become passes.
     """
 
+    fixed_shapes = True
+
     def __init__(
-        self, pipeline: Pipeline, opened: Opened, model: OpenVla, scale: Scale, constrain_actions: bool, max_batch: int | None
+        self,
+        pipeline: Pipeline,
+        opened: Opened,
+        model: OpenVla,
+        scale: Scale,
+        constrain_actions: bool,
+        widths: Widths,
+        batching: Batching,
     ) -> None:
-        super().__init__(pipeline, model, max_batch)
+        super().__init__(pipeline, model, batching)
         self._opened = opened
+        self._widths = widths
         self._model = model
         self._scale = scale
         self._tokenizer = ActionTokenizer(opened.config.first_text_id, opened.config.action_bins)
         self._allowed = self._tokenizer.ids if constrain_actions else None
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
+        prompts, images = self._inputs(observations)
+        actions = self._scale.unnormalise(self._tokenizer.decode(self._ids(images, prompts)))
+        return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
+
+    def numbers(self, observations: Sequence[PolicyObservation]) -> list[NDArray[np.floating[Any]]]:
+        if self.batch is None:
+            return super().numbers(observations)
+        prompts, images = self._inputs(observations)
+        found: list[NDArray[np.floating[Any]]] = [np.empty(0)] * len(prompts)
+        for width, members in self._groups(prompts):
+            _, logits = self._passes(width).logits(images[members], [prompts[member] for member in members])
+            for member, row in zip(members, logits.float().cpu().numpy(), strict=True):
+                found[member] = row
+        return found
+
+    def agreement(self, observations: Sequence[PolicyObservation]) -> Agreement:
+        from .agreement import compare_decoding
+
+        prompts, images = self._inputs(observations)
+        return compare_decoding(self._model, self._passes, self._groups(prompts), images, prompts, self._allowed)
+
+    def stages(self, rows: int) -> list[Stage]:
+        from .work import decoding_stages
+
+        return decoding_stages(self._opened.config, rows, self._widths.of(0), self._scale.size, self._model.dtype.itemsize)
+
+    def _inputs(self, observations: Sequence[PolicyObservation]) -> tuple[list[tuple[int, ...]], NDArray[np.uint8]]:
+        """Prompts, and images uint8[B, 1, 224, 224, 3]."""
         from ..network.images import stack_images
 
-        prompts = self._opened.prompts(observations)
-        images = stack_images(self._pipeline.images(observations), IMAGE_SIZE)
-        ids = self._model.generate(images, prompts, self._scale.size, self._allowed)
-        actions = self._scale.unnormalise(self._tokenizer.decode(ids))
-        return [self._pipeline.actions(o, action[None]) for o, action in zip(observations, actions, strict=True)]
+        return self._opened.prompts(observations), stack_images(self._pipeline.images(observations), IMAGE_SIZE)
+
+    def _ids(self, images: NDArray[np.uint8], prompts: Sequence[tuple[int, ...]]) -> NDArray[np.int64]:
+        """Token ids int64[B, A]."""
+        if self.batch is None:
+            return self._model.generate(images, prompts, self._scale.size, self._allowed)
+        ids = np.empty((len(prompts), self._scale.size), np.int64)
+        for width, members in self._groups(prompts):
+            ids[members] = self._passes(width).generate(images[members], [prompts[member] for member in members])
+        return ids
+
+    def _groups(self, prompts: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, list[int]]]:
+        """Who is in a pass together."""
+        return passes([self._widths.of(len(prompt)) for prompt in prompts], self.batch or 1)
+
+    def _passes(self, width: int) -> FixedDecoding:
+        """Passes for prompts of a width, made when they are first needed."""
+        from .fixed import FixedDecoding, Shape
+
+        if width not in self._by_width:
+            shape = Shape(self.batch or 1, 1, width)
+            graphs = bool(self._batching.graphs)
+            self._by_width[width] = FixedDecoding(self._model, shape, self._scale.size, self._allowed, graphs)
+        return self._by_width[width]
+
+    def _forget_passes(self) -> None:
+        self._by_width: dict[int, FixedDecoding] = {}
 
     def provenance(self) -> dict[str, Any]:
         return {**self._opened.provenance(), **super().provenance(), "constrain_actions": self._allowed is not None}
@@ -74,8 +141,11 @@ class OpenVlaOftPolicy(NetworkPolicy):
         action_scale: Of its actions.
         proprio_scale: Of the robot's state; None for a network that does not take it.
         executes: Actions of a chunk that are executed.
-        max_batch: Most observations at once.
+        widths: Of prompts with their placeholders in passes of a fixed shape.
+        batching: How observations become passes.
     """
+
+    fixed_shapes = True
 
     def __init__(
         self,
@@ -85,26 +155,81 @@ class OpenVlaOftPolicy(NetworkPolicy):
         action_scale: Scale,
         proprio_scale: Scale | None,
         executes: int,
-        max_batch: int | None,
+        widths: Widths,
+        batching: Batching,
     ) -> None:
-        super().__init__(pipeline, model, max_batch)
+        super().__init__(pipeline, model, batching)
         self._opened = opened
+        self._widths = widths
         self._model = model
         self._action_scale = action_scale
         self._proprio_scale = proprio_scale
         self._executes = executes
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
+
+        prompts, *inputs = self._inputs(observations)
+        chunks = self._action_scale.unnormalise(self._normalised(prompts, *inputs))[:, : self._executes]
+        return [self._pipeline.actions(o, chunk) for o, chunk in zip(observations, chunks, strict=True)]
+
+    def numbers(self, observations: Sequence[PolicyObservation]) -> list[NDArray[np.floating[Any]]]:
+        prompts, *inputs = self._inputs(observations)
+        return list(self._normalised(prompts, *inputs))
+
+    def agreement(self, observations: Sequence[PolicyObservation]) -> Agreement:
+        prompts, images, proprio, noise = self._inputs(observations)
+        plain = self._model.predict(images, prompts, proprio, noise)
+        error = np.linalg.norm(self._normalised(prompts, images, proprio, noise) - plain) / np.linalg.norm(plain)
+        return Agreement(None, float(error))
+
+    def stages(self, rows: int) -> list[Stage]:
+        from .work import chunk_stages
+
+        oft, config = self._model.oft, self._opened.config
+        return chunk_stages(config, oft, rows, len(self.cameras), self._widths.of(0), self._model.vla.dtype.itemsize)
+
+    def _inputs(self, observations: Sequence[PolicyObservation]) -> _OftInputs:
         from ..network.images import stack_images
 
-        prompts = self._opened.prompts(observations)
         images = stack_images(self._pipeline.images(observations), IMAGE_SIZE)
         proprio = None
         if self._proprio_scale is not None:
             proprio = self._proprio_scale.normalise(np.stack([observation["state"] for observation in observations]))
         noise = np.stack([self._noise(observation) for observation in observations])
-        chunks = self._action_scale.unnormalise(self._model.predict(images, prompts, proprio, noise))[:, : self._executes]
-        return [self._pipeline.actions(o, chunk) for o, chunk in zip(observations, chunks, strict=True)]
+        return self._opened.prompts(observations), images, proprio, noise
+
+    def _normalised(
+        self,
+        prompts: Sequence[tuple[int, ...]],
+        images: NDArray[np.uint8],
+        proprio: NDArray[np.floating[Any]] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.floating[Any]]:
+        """Normalised actions float[B, T, A]."""
+        if self.batch is None:
+            return self._model.predict(images, prompts, proprio, noise)
+        chunks: list[NDArray[np.floating[Any]]] = [np.empty(0)] * len(prompts)
+        widths = [self._widths.of(len(self._model.with_placeholders(prompt))) for prompt in prompts]
+        for width, members in passes(widths, self.batch):
+            own = [prompts[member] for member in members]
+            state = None if proprio is None else proprio[members]
+            for member, chunk in zip(
+                members, self._passes(width).predict(images[members], own, state, noise[members]), strict=True
+            ):
+                chunks[member] = chunk
+        return np.stack(chunks)
+
+    def _passes(self, width: int) -> FixedChunks:
+        """Passes for prompts of a width, made when they are first needed."""
+        from .fixed import FixedChunks, Shape
+
+        if width not in self._by_width:
+            shape = Shape(self.batch or 1, len(self.cameras), width)
+            self._by_width[width] = FixedChunks(self._model, shape, bool(self._batching.graphs))
+        return self._by_width[width]
+
+    def _forget_passes(self) -> None:
+        self._by_width: dict[int, FixedChunks] = {}
 
     def provenance(self) -> dict[str, Any]:
         oft = self._model.oft
@@ -119,7 +244,7 @@ class OpenVlaOftPolicy(NetworkPolicy):
             "executes": self._executes,
         }
 
-    def _noise(self, observation: PolicyObservation) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _noise(self, observation: PolicyObservation) -> NDArray[np.float64]:
         """Where denoising starts: a function of the episode and the step, whatever else is in the batch."""
         platform = self._model.oft.platform
         generator = episode_generator(observation["episode_id"], f"noise/{observation['step']}")
@@ -137,6 +262,8 @@ def _prepare_openvla(
     device: Name | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
     max_batch: Count | None = None,
+    batch: Count | None = None,
+    graphs: bool | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     **recipe: Unpack[Recipe],
 ) -> Prepared:
@@ -150,12 +277,15 @@ def _prepare_openvla(
     opened = Opened(Loading(checkpoint, base, unnorm_key, dtype, device, attention, vision_towers), size)
     scale = opened.config.statistics.scale(opened.unnorm_key, "action", size, "q01_q99", 0.0)
     opened.check_weights()
+    batching = Batching(max_batch, batch, graphs)
+    batching.on(opened.device)
 
     def build() -> OpenVlaPolicy:
         from .loading import build
 
         model = build(opened.config, opened.weights, device=opened.device, dtype=opened.dtype, attention=attention)
-        return OpenVlaPolicy(pipeline, opened, model, scale, constrain_actions, max_batch)
+        widths = Widths(opened.longest_prompt(suite), PATCHES)
+        return OpenVlaPolicy(pipeline, opened, model, scale, constrain_actions, widths, batching)
 
     return Prepared(pipeline.action_spec, pipeline.cameras, build)
 
@@ -190,6 +320,8 @@ def _prepare_openvla_oft(
     device: Name | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
     max_batch: Count | None = None,
+    batch: Count | None = None,
+    graphs: bool | None = None,
     vision_towers: Sequence[Mapping[str, Any]] | None = None,
     policy: str = "openvla_oft",
     **recipe: Unpack[Recipe],
@@ -212,12 +344,16 @@ def _prepare_openvla_oft(
     opened.check_weights()
     sources = opened.oft_weights(film, components, component_step)
     sources.check(oft)
+    batching = Batching(max_batch, batch, graphs)
+    batching.on(opened.device)
 
     def build() -> OpenVlaOftPolicy:
         from .oft import build_oft
 
         model = build_oft(opened.config, oft, sources, device=opened.device, dtype=opened.dtype, attention=attention)
-        return OpenVlaOftPolicy(pipeline, opened, model, action_scale, proprio_scale, executes or chunk, max_batch)
+        beside = len(pipeline.cameras) * PATCHES + int(proprio) + int(head == "diffusion")
+        widths = Widths(opened.longest_prompt(suite) + model.slots + 1, beside)
+        return OpenVlaOftPolicy(pipeline, opened, model, action_scale, proprio_scale, executes or chunk, widths, batching)
 
     return Prepared(pipeline.action_spec, pipeline.cameras, build)
 

@@ -20,7 +20,7 @@ from ...edges.settings import Count, Name, Text
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
-from ..network.adapter import NetworkPolicy
+from ..network.adapter import Batching, NetworkPolicy
 from ..pipeline import Pipeline, Recipe, no_checkpoint
 from ..registry import Prepared, prepared_by
 from .config import IMAGE_SIZE, RoboVlmsConfig
@@ -51,7 +51,7 @@ class RoboVlmsPolicy(NetworkPolicy):
     def __init__(
         self, pipeline: Pipeline, opened: Opened, network: RoboVlm, settings: Mapping[str, Any], max_batch: int | None
     ) -> None:
-        super().__init__(pipeline, network, max_batch)
+        super().__init__(pipeline, network, Batching(max_batch))
         self._opened = opened
         self._network = network
         self._settings = settings

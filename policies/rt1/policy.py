@@ -18,8 +18,9 @@ from ...edges.settings import CodeReference, Count, Name, Text, with_settings_of
 from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
-from ..network.adapter import NetworkPolicy
+from ..network.adapter import Batching, NetworkPolicy
 from ..network.checkpoints import Checkpoint, find_checkpoint
+from ..network.passes import fill_up
 from ..packages import require
 from ..pipeline import Pipeline, Recipe
 from ..registry import Prepared, prepared_by
@@ -51,8 +52,10 @@ class Rt1Policy(NetworkPolicy):
         checkpoint: Where the weights come from; None for random ones.
         settings: Further settings, for the record.
         terminates: Whether its saying so ends the episode.
-        max_batch: Most observations at once.
+        batching: How observations become passes.
     """
+
+    fixed_shapes = True
 
     def __init__(
         self,
@@ -62,9 +65,9 @@ class Rt1Policy(NetworkPolicy):
         checkpoint: Checkpoint | None,
         settings: Mapping[str, Any],
         terminates: bool,
-        max_batch: int | None,
+        batching: Batching,
     ) -> None:
-        super().__init__(pipeline, network, max_batch)
+        super().__init__(pipeline, network, batching)
         self._network = network
         self._encode = encode
         self._checkpoint = checkpoint
@@ -79,7 +82,7 @@ class Rt1Policy(NetworkPolicy):
             self._frames[episode_id] = deque(maxlen=self._network.config.window)
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
-        tokens = self._tokens(observations)
+        tokens = self._logits(observations).argmax(axis=2)
         parts = self._network.config.detokenize(tokens)
         # Class 0 of three, which an unknown class also counts as, is "terminate".
         for observation, terminate in zip(observations, parts["terminate_episode"][:, 0] > 0, strict=True):
@@ -107,23 +110,35 @@ class Rt1Policy(NetworkPolicy):
             **super().provenance(),
         }
 
-    def _tokens(self, observations: Sequence[PolicyObservation]) -> NDArray[np.int64]:
-        """Action tokens int64[B, action_tokens]; the frames are remembered."""
-        import torch
+    def numbers(self, observations: Sequence[PolicyObservation]) -> list[NDArray[np.floating[Any]]]:
+        return list(self._logits(observations))
 
+    def _logits(self, observations: Sequence[PolicyObservation]) -> NDArray[np.float32]:
+        """Of each action token, float32[B, action_tokens, vocabulary]; the frames are remembered."""
         images = np.stack([_frame(images[0]) for images in self._pipeline.images(observations)])
         embeddings = np.stack([self._encode(observation["instruction"]) for observation in observations])
+        count = self.batch or len(observations)
+        parts = [slice(start, start + count) for start in range(0, len(observations), count)]
+        return np.concatenate([self._pass(observations[part], images[part], embeddings[part]) for part in parts])
+
+    def _pass(
+        self, observations: Sequence[PolicyObservation], images: NDArray[np.uint8], embeddings: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """One forward pass: float32[B, action_tokens, vocabulary]."""
+        import torch
+
+        rows, config = self.batch or len(observations), self._network.config
         device, dtype = self._network.device, self._network.dtype
-        new = self._network.tokenize_images(torch.from_numpy(images).to(device), torch.from_numpy(embeddings).to(device, dtype))
-        config = self._network.config
-        frames = new.new_zeros(len(new), config.window, config.image_tokens, config.token_size)
+        seen, said = torch.from_numpy(fill_up(images, rows)), torch.from_numpy(fill_up(embeddings, rows))
+        new = self._network.tokenize_images(seen.to(device), said.to(device, dtype))
+        frames = new.new_zeros(rows, config.window, config.image_tokens, config.token_size)
         histories = [self._frames[observation["episode_id"]] for observation in observations]
-        for row, (history, frame) in enumerate(zip(histories, new, strict=True)):
+        for row, (history, frame) in enumerate(zip(histories, new[: len(observations)], strict=True)):
             history.append(frame)
             frames[row, : len(history)] = torch.stack(tuple(history))
-        counts = torch.tensor([len(history) for history in histories], device=device)
-        chosen: NDArray[np.int64] = self._network.action_logits(frames, counts).argmax(dim=2).cpu().numpy()
-        return chosen
+        counts = torch.tensor(fill_up(np.array([len(history) for history in histories]), rows), device=device)
+        logits: NDArray[np.float32] = self._network.action_logits(frames, counts).float().cpu().numpy()
+        return logits[: len(observations)]
 
 
 def _prepare_rt1(
@@ -135,6 +150,7 @@ def _prepare_rt1(
     dtype: str | None = "float32",
     device: Name | None = None,
     max_batch: Count | None = None,
+    batch: Count | None = None,
     policy: str = "rt1",
     **recipe: Unpack[Recipe],
 ) -> Prepared:
@@ -170,7 +186,15 @@ def _prepare_rt1(
     }
 
     def build() -> Rt1Policy:
-        return Rt1Policy(pipeline, _load(config, found, where, kind), encode, found, settings, terminates, max_batch)
+        return Rt1Policy(
+            pipeline,
+            _load(config, found, where, kind),
+            encode,
+            found,
+            settings,
+            terminates,
+            Batching(max_batch, batch, graphs=False),
+        )
 
     return Prepared(pipeline.action_spec, pipeline.cameras, build, encode if instruction_encoder.endswith(".npz") else None)
 

@@ -1,9 +1,9 @@
-"""The arithmetic of TensorFlow's resampling kernels, restated in NumPy: float32 in the same order of operations, bit for bit."""
+"""The arithmetic of TensorFlow's resampling kernels, restated: float32 in the same order of operations, bit for bit."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ def resample_rows(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Lanczos resampling of axis 0; summed in float32 tap by tap, which is what makes it equal to TensorFlow's."""
     taps, weights = _lanczos_taps(image.shape[0], size)
     total = np.zeros((size, *image.shape[1:]), np.float32)
-    for tap in range(taps.shape[1]):
-        total += weights[:, tap, None, None] * image[taps[:, tap]]
+    _compiled().add_taps(_flat(image), taps, weights, total.reshape(size, -1))
     return total
 
 
@@ -53,8 +52,8 @@ def bilinear_rows(
     image: NDArray[np.float32], lower: NDArray[np.intp], upper: NDArray[np.intp], share: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Interpolate axis 0 between two source rows per output row, in float32 (TensorFlow's kernels do the columns first)."""
-    low = image[lower]
-    mixed: NDArray[np.float32] = low + (image[upper] - low) * share[:, None, None]
+    mixed = np.empty((len(lower), *image.shape[1:]), np.float32)
+    _compiled().mix(_flat(image), lower, upper, share, mixed.reshape(len(lower), -1))
     return mixed
 
 
@@ -78,3 +77,44 @@ def half_pixel_grid(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[
     lower = np.floor(at)
     share = (at - lower).astype(np.float32)
     return np.maximum(lower, 0).astype(np.intp), np.minimum(np.ceil(at), before - 1).astype(np.intp), share
+
+
+def _flat(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[N, ...] -> [N, M], without gaps."""
+    return np.ascontiguousarray(image, np.float32).reshape(len(image), -1)
+
+
+class _Compiled(NamedTuple):
+    add_taps: Any
+    mix: Any
+
+
+@cache
+def _compiled() -> _Compiled:
+    """The loops, compiled when first needed; numba keeps every operation and its order, and other threads run beside it."""
+    from numba import njit
+
+    compile_ = njit(nogil=True)
+    return _Compiled(compile_(_add_taps), compile_(_mix))
+
+
+def _add_taps(image: NDArray[np.float32], taps: NDArray[np.intp], weights: NDArray[np.float32], total: NDArray[np.float32]) -> None:
+    for row in range(total.shape[0]):
+        for tap in range(taps.shape[1]):
+            source, weight = taps[row, tap], weights[row, tap]
+            for column in range(total.shape[1]):
+                total[row, column] += weight * image[source, column]
+
+
+def _mix(
+    image: NDArray[np.float32],
+    lower: NDArray[np.intp],
+    upper: NDArray[np.intp],
+    share: NDArray[np.float32],
+    mixed: NDArray[np.float32],
+) -> None:
+    for row in range(mixed.shape[0]):
+        below, above, part = lower[row], upper[row], share[row]
+        for column in range(mixed.shape[1]):
+            low = image[below, column]
+            mixed[row, column] = low + (image[above, column] - low) * part

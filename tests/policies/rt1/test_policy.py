@@ -13,8 +13,10 @@ import pytest
 from shapes_only import INSTRUCTIONS, ShapesOnly
 
 from vlagym.errors import ConfigError, DependencyError, PolicyError
+from vlagym.policies.audit import audit_batch
 from vlagym.policies.base import Policy, PolicyObservation
 from vlagym.policies.checker import check_policy
+from vlagym.policies.network.adapter import NetworkPolicy
 from vlagym.policies.registry import check_policy_settings, make_policy
 from vlagym.policies.rt1.convert import convert
 from vlagym.policies.rt1.instructions import make_encoder
@@ -166,6 +168,17 @@ def test_random_weights_act_with_a_named_encoder(build: Callable[..., Policy], g
     observation = observe({"primary": np.full((512, 640, 3), 80, np.uint8)}, "pick coke can")
     policy.reset([observation["episode_id"]])
     assert policy.act([observation])[0].shape == (1, 7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_passes_of_a_fixed_shape_keep_company_out_of_the_answers(
+    build: Callable[..., Policy], google_like: ShapesOnly, dtype: str
+) -> None:
+    policy = build(batch=3, dtype=dtype, max_batch=None, instruction_encoder="vlagym.policies.rt1.policy:random_embedding")
+    assert isinstance(policy, NetworkPolicy)
+    assert policy.max_batch == 3
+    assert audit_batch(policy, google_like).invariant
+    policy.close()
 
 
 def test_an_instruction_that_a_file_lacks_suggests_a_near_one(embeddings: Path) -> None:

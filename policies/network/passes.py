@@ -1,0 +1,60 @@
+"""Forward passes of one fixed shape, whoever is asked about: what makes a row's numbers independent of its company.
+
+A library chooses its kernels, and with them the order of every sum, by the shapes it is given. Rows are therefore filled up to
+the same number in every pass, prompts to the same width; observations whose prompts are too long for it have passes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ALIGNMENT = 8  # positions: what matrix units and attention kernels like
+_FURTHER = 32  # positions between the widths of prompts longer than any that the suite lists
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """To how many tokens prompts are filled up.
+
+    Args:
+        longest: Of the prompts that are known beforehand, in tokens.
+        beside: Positions of a pass beside the prompt's.
+    """
+
+    longest: int
+    beside: int
+
+    def of(self, length: int) -> int:
+        """The width for a prompt: of the known ones always the same."""
+        usual = -(-(self.longest + self.beside) // _ALIGNMENT) * _ALIGNMENT - self.beside
+        return usual + max(0, -(-(length - usual) // _FURTHER)) * _FURTHER
+
+
+def passes(widths: Sequence[int], rows: int) -> Iterator[tuple[int, list[int]]]:
+    """Who goes together: a width, and the indices of at most `rows` observations of that width."""
+    for width in sorted(set(widths)):
+        members = [index for index, other in enumerate(widths) if other == width]
+        for start in range(0, len(members), rows):
+            yield width, members[start : start + rows]
+
+
+def fill_up(values: NDArray[T], rows: int) -> NDArray[T]:
+    """[B, ...] -> [rows, ...], the last row repeated."""
+    return values if len(values) == rows else values[np.minimum(np.arange(rows), len(values) - 1)]
+
+
+def right_padded(prompts: Sequence[Sequence[int]], width: int, value: int) -> NDArray[np.int64]:
+    """Token sequences as int64[B, width]."""
+    padded = np.full((len(prompts), width), value, np.int64)
+    for row, tokens in zip(padded, prompts, strict=True):
+        row[: len(tokens)] = tokens
+    return padded
