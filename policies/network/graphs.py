@@ -42,7 +42,7 @@ class FixedFunction:
 
     def _capture(self, graph: torch.cuda.CUDAGraph) -> Tensors:
         device = self._inputs[0].device
-        stream = torch.cuda.Stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
         try:
             with torch.cuda.stream(stream):

@@ -116,16 +116,16 @@ class LlamaLayers:
         fused: Join products, and use `kernels` between them; on a GPU with Triton.
     """
 
-    def __init__(self, llama: nn.Module, fused: bool) -> None:
+    def __init__(self, llama: Any, fused: bool) -> None:
         config: Any = llama.config
         self.count = int(config.num_hidden_layers)
         self.heads, self.stored_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
         self._eps = float(config.rms_norm_eps)
-        self._final_norm: torch.Tensor = llama.norm.weight  # type: ignore[assignment]
-        self._layers = [_layer(layer, fused) for layer in llama.layers]  # type: ignore[union-attr]
+        self._final_norm: torch.Tensor = llama.norm.weight
+        self._layers = [_layer(layer, fused) for layer in llama.layers]
         self._between = _kernels() if fused else _Plain
         positions = torch.arange(int(config.max_position_embeddings), device=self._final_norm.device)[None]
-        cos, sin = llama.rotary_emb(self._final_norm, positions)  # type: ignore[operator]
+        cos, sin = llama.rotary_emb(self._final_norm, positions)
         self.cos, self.sin = cos[0], sin[0]
 
     def cache(self, rows: int, columns: int) -> KeyValues:
@@ -193,7 +193,7 @@ def _joint(linears: list[nn.Linear], fused: bool) -> Linear:
     if not fused or any(linear.bias is not None for linear in linears):
         return lambda x: torch.cat([linear(x) for linear in linears], dim=-1)
     weight = torch.cat([linear.weight for linear in linears])
-    for linear, part in zip(linears, weight.split([linear.out_features for linear in linears]), strict=True):
+    for linear, part in zip(linears, torch.split(weight, [linear.out_features for linear in linears]), strict=True):
         linear.weight = nn.Parameter(part, requires_grad=False)
     return lambda x: F.linear(x, weight)
 
@@ -220,7 +220,8 @@ def _kernels() -> Any:
 
         @staticmethod
         def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-            single = queries.shape[1] == 1 and mask is not None
-            return kernels.attend_one(queries, keys, values, mask) if single else attend(queries, keys, values, mask)
+            if mask is not None and queries.shape[1] == 1:
+                return kernels.attend_one(queries, keys, values, mask)
+            return attend(queries, keys, values, mask)
 
     return Fused

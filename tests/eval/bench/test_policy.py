@@ -81,6 +81,11 @@ def test_the_command_line_writes_a_table_and_json(golden: Path, tmp_path: Path, 
     report = json.loads((tmp_path / "bench.json").read_text())
     assert [timing["batch"] for timing in report["timings"]] == [1, 2]
     assert report["provenance"]["checkpoint"] == str(checkpoint)
+    assert report["limits"]["flops_per_second"] > 1e8
+    for timing in report["timings"]:  # in passes of its own shape, against the plain forward pass
+        assert timing["agreement"]["equal"] == 1.0
+        assert timing["agreement"]["error"] < 1e-5
+        assert 0 < timing["least_ms"] < timing["p50_ms"]
     assert report["loading"]["weight_bytes"] == report["provenance"]["weight_bytes"] > 4 * 2 * 32064 * 48
     assert main(["bench", "policy=openvla", "--help"]) == 0
     assert "batch_sizes" in capsys.readouterr().out

@@ -196,3 +196,22 @@ def rendering_probe_works() -> None:
         rendering_probe.check_offscreen_gl()
     except DependencyError as error:
         pytest.skip(f"nothing can be drawn on this machine: {error}")
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "found"), [(["policy.batch=2"], 0, "the same bits alone, among 2"), ([], 1, "policy.batch=N")]
+)
+def test_a_policy_is_audited(golden: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, found: str) -> None:
+    pytest.importorskip("transformers", reason="OpenVLA needs the extra openvla")
+    checkpoint = golden / "openvla_tiny" / "checkpoint"
+    towers = "[{embed_dim:48,depth:4,heads:3},{embed_dim:40,depth:3,heads:2}]"
+    arguments = ["policy=openvla", f"policy.checkpoint={checkpoint}", f"policy.vision_towers={towers}", "policy.device=cpu"]
+    assert doctor.main(["--json", *arguments, *more]) == code
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert (check["part"], check["name"]) == ("openvla", "batch-invariant")
+    assert found in check["found"] + check["remedy"]
+
+
+def test_what_is_no_network_cannot_be_audited() -> None:
+    with pytest.raises(ConfigError, match="'random' is no network that runs here"):
+        doctor.main(["policy=random"])
