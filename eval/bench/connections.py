@@ -18,7 +18,7 @@ from ...envs.suite import Suite
 from ...episode import EpisodeSpec
 from ...errors import ConfigError
 from ...policies.base import Policy, checked_chunks
-from .policy import made_up_observations
+from ...policies.made_up import made_up_observations
 
 _DIFFERENT = 4  # observations that are made up beforehand; nobody answers sooner for having seen one
 

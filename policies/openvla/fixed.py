@@ -75,7 +75,8 @@ class FixedDecoding:
 
     def __init__(self, model: OpenVla, shape: Shape, count: int, allowed: range | None, graphs: bool) -> None:
         self._model, self._shape, self._count = model, shape, count
-        self._first, self._wanted = (allowed.start, slice(allowed.start, allowed.stop)) if allowed else (0, slice(None))
+        self._first = allowed.start if allowed else 0
+        self._wanted = slice(allowed.start, allowed.stop) if allowed else slice(None)
         self._layers: LlamaLayers = model.layers(graphs)
         self._prefix = shape.patches + shape.width
         self._columns = -(-(self._prefix + count - 1) // _ALIGNMENT) * _ALIGNMENT

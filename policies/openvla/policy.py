@@ -168,13 +168,11 @@ class OpenVlaOftPolicy(NetworkPolicy):
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
 
-        prompts, *inputs = self._inputs(observations)
-        chunks = self._action_scale.unnormalise(self._normalised(prompts, *inputs))[:, : self._executes]
+        chunks = self._action_scale.unnormalise(self._normalised(*self._inputs(observations)))[:, : self._executes]
         return [self._pipeline.actions(o, chunk) for o, chunk in zip(observations, chunks, strict=True)]
 
     def numbers(self, observations: Sequence[PolicyObservation]) -> list[NDArray[np.floating[Any]]]:
-        prompts, *inputs = self._inputs(observations)
-        return list(self._normalised(prompts, *inputs))
+        return list(self._normalised(*self._inputs(observations)))
 
     def agreement(self, observations: Sequence[PolicyObservation]) -> Agreement:
         prompts, images, proprio, noise = self._inputs(observations)
