@@ -16,10 +16,10 @@ WIRES = (
     ("--no-deps", "openpi-server==0.1.0"),
 )
 LEROBOT = (
-    ("torch==2.13.0", "torchvision==0.28.0"),
+    ("torch==2.14.1", "torchvision==0.29.1"),  # of one kind: torchvision of the index does not load beside a CPU build of torch
     ("--no-deps", "lerobot==0.4.4", "num2words==0.5.14"),
     (
-        *("numpy==1.26.4", "transformers==4.57.6", "huggingface-hub==0.35.3", "draccus==0.10.0", "datasets==5.0.1"),
+        *("numpy==1.26.4", "transformers==4.57.6", "huggingface-hub==0.35.3", "draccus==0.10.0", "datasets==5.0.1", "pyarrow<26"),
         *("diffusers==0.39.0", "accelerate", "einops", "jsonlines", "gymnasium", "imageio", "opencv-python-headless==4.11.0.86"),
         *("av", "safetensors", "termcolor", "pandas", "packaging", "websockets", "msgpack"),
     ),

@@ -92,6 +92,7 @@ def test_answers_are_cut_to_what_is_executed(started: Any, observation: PolicyOb
     policy.reset([observation["episode_id"]])
     np.testing.assert_array_equal(policy.act([observation])[0], CHUNK[:5])
     assert policy.provenance()["server"]["dialect"] == "openpi"
+    assert len(policy.seats(8)) == 2  # one is answered while the next request arrives
     policy.close()
 
 
