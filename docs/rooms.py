@@ -14,7 +14,7 @@ PARTS = ("conf", "edges", "envs", "eval", "policies")
 # From the top floor down: a module imports from its own room and from floors further down.
 FLOORS = (
     {"eval/cli"},
-    {"eval/bench", "eval/gate", "eval/report"},
+    {"eval/bench", "eval/gate", "eval/publish", "eval/report"},
     {"eval/run", "eval/compare"},
     {"eval/record"},
     {"eval/tables"},

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from ...errors import AssetError
+from ...errors import AssetError, VlagymError
 from .download import ProgressCallback
 from .manifest import Digest, FileEntry, chunks, is_safe_path
 
@@ -45,7 +45,7 @@ def extract(archive: Path, entries: Mapping[str, FileEntry], into: Path, progres
     """
     found: set[str] = set()
     size = archive.stat().st_size
-    with archive.open("rb") as raw, _BoundedGzip(raw, archive) as stream:
+    with archive.open("rb") as raw, BoundedGzip(raw, _too_large(archive)) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
@@ -105,20 +105,29 @@ def extract_wheel(
     return found
 
 
-class _BoundedGzip(gzip.GzipFile):
-    """Decompresses a stream and stops one that never ends."""
+class BoundedGzip(gzip.GzipFile):
+    """Decompresses a stream and stops one that never ends.
 
-    def __init__(self, raw: IO[bytes], archive: Path) -> None:
+    Args:
+        raw: The compressed bytes.
+        too_large: Raised when more than `MAX_UNPACKED_BYTES` come out.
+    """
+
+    def __init__(self, raw: IO[bytes], too_large: VlagymError) -> None:
         super().__init__(fileobj=raw, mode="rb")
-        self._archive, self._left = archive, MAX_UNPACKED_BYTES
+        self._too_large, self._left = too_large, MAX_UNPACKED_BYTES
 
     def read(self, size: int | None = -1) -> bytes:
         # tarfile reads in blocks of its own, and the names and records before a file (PAX) in one piece of any size they say.
         data = super().read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise _damaged(self._archive, f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+            raise self._too_large
         return data
+
+
+def _too_large(archive: Path) -> DamagedArchiveError:
+    return _damaged(archive, f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
 
 
 def _damaged(archive: Path, what: str) -> DamagedArchiveError:

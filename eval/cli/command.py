@@ -29,15 +29,18 @@ COMMANDS = {
     "compare": ("vlagym.eval.cli.compare", "is one run worse than another, or than a published score?"),
     "convert": ("vlagym.eval.cli.convert", "convert a checkpoint of another framework (rt1, robovlms) to safetensors"),
     "doctor": ("vlagym.eval.cli.doctor", "check this machine: versions, rendering, assets, known traps"),
+    "export": ("vlagym.eval.cli.export", "write a run's results for a model card on the Hugging Face hub, and for LeRobot"),
     "gate": ("vlagym.eval.cli.gate", "run only as many episodes as it takes to tell whether a policy got worse"),
     "install": ("vlagym.eval.cli.install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli.list", "list suites, tasks and policies"),
+    "pack": ("vlagym.eval.cli.pack", "put a run into one archive to give to others, without paths and host names"),
     "power": ("vlagym.eval.cli.power", "how many episodes it takes to see a drop"),
     "render": ("vlagym.eval.cli.render", "draw recorded episodes again, at any size, from any camera"),
     "report": ("vlagym.eval.cli.report", "write an HTML report of runs with their videos"),
     "show": ("vlagym.eval.cli.show", "print the settings that a run would have; run nothing"),
     "serve": ("vlagym.eval.cli.serve", "let a policy answer over the network: openpi's or vla-eval's protocol"),
     "table": ("vlagym.eval.cli.table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
+    "unpack": ("vlagym.eval.cli.unpack", "make a run's folder from an archive that pack wrote"),
 }
 
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}

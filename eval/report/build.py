@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from ...edges.secrets import masked_text, without_home
+from ...edges.sharing import private, shareable
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, DependencyError, RunError, VlagymError
 from ..compare.comparison import Comparison, Question, compare_sides
 from ..compare.output import comparison_sheet
 from ..compare.sources import Side, side_of_run
 from ..tables.runs import Run
-from ..tables.success import Sheet, chain_sheet, links_done, success_sheet
+from ..tables.success import chain_sheet, links_done, success_sheet
 from ..tables.variants import category_sheet
 from . import charts
 
@@ -64,13 +63,13 @@ def write_report(
     environment, plotly_js = _requirements()
     _check_output(output, runs)
     named = _named(runs)
-    page = _shareable(_page(named, question)) if share else _private(_page(named, question))
+    page = _shareable(_page(named, question)) if share else private(_page(named, question))
     staging = output.with_name(f".{output.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
         placed = _place_videos(named, staging / "videos", videos)
-        data = _without_paths(_data(named, placed)) if share else _private(_data(named, placed))
+        data = shareable(_data(named, placed)) if share else private(_data(named, placed))
         (staging / "data.js").write_text(
             f"window.VLA_REPORT = {_script_json({**data, 'figures': page.pop('figures')})};\n", "utf-8"
         )
@@ -179,38 +178,16 @@ def _shown(comparison: Comparison | str) -> dict[str, Any]:
     }
 
 
-_PATH = re.compile(r"(?<![\w:/.<>])~?(?:/[^\s/:'\",;()\[\]{}<>]+)+/?(?=[\s:'\",;()\[\]{}.]|$)")
 _OF_THE_MACHINE = ("Machine", "Command")
 
 
-def _private(value: Any) -> Any:
-    """A page's content with secrets masked and the home folder as ``~``."""
-    return _on_texts(value, lambda text: without_home(masked_text(text)))
-
-
-def _without_paths(value: Any) -> Any:
-    """A page's content with every absolute path cut to its last part."""
-    return _on_texts(_private(value), lambda text: _PATH.sub(lambda match: match[0].rstrip("/").rpartition("/")[2], text))
-
-
 def _shareable(page: dict[str, Any]) -> dict[str, Any]:
-    """What the template shows, for others: no paths, no machine, no command."""
+    """What the template shows, for others: no paths, no hosts, no machine, no command."""
     for run in page["runs"]:
         run["path"] = run["name"]
         run["facts"] = {name: value for name, value in run["facts"].items() if name not in _OF_THE_MACHINE}
-    shared: dict[str, Any] = _without_paths(page)
+    shared: dict[str, Any] = shareable(page)
     return shared
-
-
-def _on_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """The value with all texts in it changed; what is neither text nor a container stays."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Sheet):
-        return value._replace(rows=_on_texts(value.rows, change))
-    if isinstance(value, dict):
-        return {key: _on_texts(inner, change) for key, inner in value.items()}
-    return type(value)(_on_texts(inner, change) for inner in value) if type(value) in (list, tuple) else value
 
 
 def _facts(name: str, run: Run) -> dict[str, Any]:
@@ -256,15 +233,6 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return flat
 
 
-def _video_file(run: Run, result: EpisodeResult) -> Path | None:
-    """The video that the run says it has of an episode; never one outside its folder."""
-    name = result.execution.get("video")
-    if not name:
-        return None
-    file = (run.path / name).resolve()
-    return file if file.is_relative_to(run.path.resolve()) else None
-
-
 _Placed = dict[tuple[str, EpisodeSpec], str | None]
 
 
@@ -278,7 +246,7 @@ def _place_videos(runs: Mapping[str, Run], folder: Path, choice: VideoChoice) ->
     for number, (name, run) in enumerate(runs.items()):
         target = folder / str(number)
         for result in run.results:
-            source = _video_file(run, result)
+            source = run.file_of(result, "video")
             if source is None or choice == "none":
                 continue
             placed[name, result.spec] = None

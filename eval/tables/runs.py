@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...edges.settings import shown
 from ...episode import EpisodeResult, EpisodeSpec
@@ -58,6 +58,14 @@ class Run:
     def by_spec(self) -> dict[EpisodeSpec, EpisodeResult]:
         """The results by episode."""
         return {result.spec: result for result in self.results}
+
+    def file_of(self, result: EpisodeResult, kind: Literal["video", "trajectory"]) -> Path | None:
+        """The file that the run says it has of an episode, there or not; never one outside its folder."""
+        name = result.execution.get(kind)
+        if not name:
+            return None
+        file = (self.path / name).resolve()
+        return file if file.is_relative_to(self.path.resolve()) else None
 
     @property
     def errors(self) -> list[EpisodeResult]:
