@@ -98,7 +98,9 @@ def check_run(overrides: Sequence[str]) -> None:
 
 def check_names(name: str, names: Sequence[str]) -> None:
     """Of suites, benchmarks and asset sets, which argparse does not know."""
-    if name in ("doctor", "list") and names:
+    if name == "doctor" and any(setting.startswith("policy=") for setting in names):
+        check_run(names)
+    elif name in ("doctor", "list") and names:
         split_suites([f"suite={','.join(names)}"])
     elif name == "install":
         assert set(names) <= set(BENCHMARK_PACKAGES)
