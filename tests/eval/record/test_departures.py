@@ -78,6 +78,6 @@ def test_a_part_is_not_judged_by_the_published_score_of_the_whole(
     run = partial_run(tmp_path / "run", found)
     whole = partial_run(tmp_path / "whole", {"settings": {}, "trials": {}})
     ask = ["compare", "--margin", "20", "published:openvla@github.com/openvla"]
-    assert cli([*ask, run]) == 2
+    assert cli([*ask, run]) == 3
     assert "run is not the whole protocol of libero_goal" in " ".join(capsys.readouterr().out.split())
     assert cli([*ask, run, "--allow-partial"]) == cli([*ask, whole]) == 0
