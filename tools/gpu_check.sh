@@ -34,7 +34,7 @@ step "rendering"
 vla-eval bench suite="$suite" "workers=[1,4]" json="$folder/environments.json"
 
 step "a run from end to end"
-vla-eval suite="$suite" policy=openvla "$checkpoint" policy.device=cuda policy.batch=8 workers=8 tasks=8 episodes_per_task=1 \
+vla-eval suite="$suite" policy=openvla "$checkpoint" policy.device=cuda policy.batch=8 workers=8 "tasks=[0,1]" episodes_per_task=4 \
     run_dir="$folder/run" "${further[@]}"
 
 step "done"
