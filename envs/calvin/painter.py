@@ -9,6 +9,7 @@ that cannot, and gives other pixels.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib.util
 import os
 import subprocess
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ..._registry import unknown_name
-from ...errors import DependencyError
+from ...errors import DependencyError, EnvError
 from ..variation import moved
 from ._bullet import p, quiet
 from .scenes import SCENES
@@ -64,7 +65,41 @@ class Lens:
     far_m: float
 
 
+_EGL_DRAW = 0x3059  # of EGL's header: the surface that is drawn to
 LENSES = {"primary": Lens(10.0, 0.01, 10.0), "wrist": Lens(75.0, 0.01, 2.0)}
+
+
+class EglWindow(NamedTuple):
+    """What OpenGL draws to in this thread: EGL's handles of display, surface and context.
+
+    The plugin makes its own current once, when it is loaded. If another simulator of the process draws in between, the plugin would
+    go on in that one's and hand out the same old picture.
+    """
+
+    display: int
+    surface: int
+    context: int
+
+    @classmethod
+    def current(cls) -> EglWindow:
+        """The present one."""
+        egl = _egl()
+        return cls(egl.eglGetCurrentDisplay(), egl.eglGetCurrentSurface(_EGL_DRAW), egl.eglGetCurrentContext())
+
+    def make_current(self) -> None:
+        """Direct OpenGL calls of this thread to it."""
+        if not _egl().eglMakeCurrent(self.display, self.surface, self.surface, self.context):
+            raise EnvError("CALVIN's window for drawing is gone: pybullet's EGL plugin lost its context.")
+
+
+@cache
+def _egl() -> ctypes.CDLL:
+    library = ctypes.CDLL("libEGL.so.1")
+    for name in ("eglGetCurrentDisplay", "eglGetCurrentSurface", "eglGetCurrentContext"):
+        getattr(library, name).restype = ctypes.c_void_p
+    library.eglGetCurrentSurface.argtypes = [ctypes.c_int]
+    library.eglMakeCurrent.argtypes = [ctypes.c_void_p] * 4
+    return library
 
 
 class Painter:
@@ -84,6 +119,7 @@ class Painter:
         if renderer == "egl":
             with quiet():
                 p.loadPlugin(egl_plugin(), "_eglRendererPlugin", physicsClientId=self._client)
+        self._window = EglWindow.current() if renderer == "egl" else None
         atexit.register(self._close)
         self._warm = renderer == "tiny"
         self._loaded: tuple[str, Path] | None = None
@@ -151,6 +187,8 @@ class Painter:
 
     def _shoot(self, state: RenderState, camera: str, height: int, width: int, variation: Sequence[Change]) -> tuple[Image, Depth]:
         lens = LENSES[camera]
+        if self._window is not None:
+            self._window.make_current()
         _, _, rgba, z_buffer, _ = p.getCameraImage(
             width,
             height,
