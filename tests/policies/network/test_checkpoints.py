@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from pathlib import Path
 
 import pytest
@@ -51,9 +50,8 @@ def test_what_is_neither_folder_nor_hub_name_is_refused(name: str) -> None:
 
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    importlib.import_module("huggingface_hub.constants")  # the package loads its parts when they are asked for
     """A hub cache that holds one snapshot, and no network."""
-    constants = pytest.importorskip("huggingface_hub", reason="the hub needs the extra openvla").constants
+    constants = pytest.importorskip("huggingface_hub.constants", reason="the hub needs the extra openvla")
     snapshot = tmp_path / "models--owner--name" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
