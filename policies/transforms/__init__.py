@@ -42,7 +42,7 @@ from .images import (
     ResizeWithPad,
     check_image,
 )
-from .poses import RotationFromSix
+from .poses import AccumulateDeltas, RotationFromSix
 from .states import (
     AppendConstants,
     AppendControllerPose,
@@ -61,6 +61,7 @@ __all__ = [
     "ACTION_TRANSFORMS",
     "IMAGE_TRANSFORMS",
     "STATE_TRANSFORMS",
+    "AccumulateDeltas",
     "ActionTransform",
     "AgreeingActions",
     "AppendConstants",

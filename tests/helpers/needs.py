@@ -6,7 +6,9 @@ CI has all of it and denies skips (see tests/conftest.py).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -14,6 +16,16 @@ from vlagym.conf import suite_settings
 from vlagym.envs.assets import NotFetchedError, fetch, locate
 from vlagym.envs.registry import make_suite
 from vlagym.errors import AssetError, DependencyError
+
+T = TypeVar("T")
+
+
+def need_driver(probe: Callable[[], T]) -> T:
+    """What a probe of a graphics driver finds."""
+    try:
+        return probe()
+    except DependencyError as error:
+        pytest.skip(str(error))  # a machine without a driver cannot draw; CI installs both and denies skips
 
 
 def need_suite(name: str) -> None:

@@ -1,12 +1,11 @@
 """What these tests need: pybullet, CALVIN's data, and for some of them trajectories recorded from upstream ($VLAGYM_GOLDEN)."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from needs import need_assets
+from needs import need_assets, need_driver
 
 from vlagym.conf import suite_settings
 from vlagym.envs.registry import make_suite
@@ -17,12 +16,8 @@ EQUAL_STEPS, TOLERANCE = 15, 1e-9
 
 
 @pytest.fixture(scope="session")
-def golden():
-    folder = os.environ.get("VLAGYM_GOLDEN")
-    if not folder or not (Path(folder) / "calvin").is_dir():
-        # Recorded data are no part of the project; CI has them and denies skips.
-        pytest.skip("needs CALVIN data recorded from upstream, in the folder that $VLAGYM_GOLDEN names")
-    return Path(folder) / "calvin"
+def golden(golden):
+    return golden / "calvin"
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +30,8 @@ def data_dir():
 @pytest.fixture(scope="session")
 def egl(data_dir):
     from vlagym.envs.calvin.painter import probe_egl
-    from vlagym.errors import DependencyError
 
-    try:
-        return probe_egl()
-    except DependencyError as error:
-        # A machine without an EGL driver cannot draw; CI has one and denies skips.
-        pytest.skip(str(error))
+    return need_driver(probe_egl)
 
 
 @pytest.fixture

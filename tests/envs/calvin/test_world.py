@@ -87,8 +87,7 @@ def test_the_older_revision_needs_two_presses_for_an_led_that_is_on(golden, make
 def test_without_reloading_an_episode_depends_on_the_ones_before_as_upstreams_does(golden, scripted, make_table):
     facts = json.loads((golden / "tasks/noreload_history.json").read_text())["tasks"]
     if not BIT_EXACT:
-        # A hash allows no tolerance; CI's processor has FMA, and CI denies skips.
-        pytest.skip("hashes can only be compared on a CPU with FMA")
+        pytest.skip("hashes can only be compared on a CPU with FMA")  # no tolerance; CI's processor has FMA, and CI denies skips
     table = make_table()
     for task, expected in facts.items():
         robot, scene, _ = play(table, scripted[task][0], reload=False)

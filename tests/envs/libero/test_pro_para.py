@@ -77,8 +77,6 @@ def test_every_recorded_sentence_of_para_is_upstreams(name: str) -> None:
 def test_tasks_and_both_prompts_of_pro_are_upstreams(golden: Path) -> None:
     need_assets("libero_pro")
     file = golden / "perturbations" / "pro" / "tasks.json"
-    if not file.is_file():
-        pytest.skip(f"needs {file}")
     listed = json.loads(file.read_text(encoding="utf-8"))["suites"]
     assert len(listed) == 22
     settings = suite_settings("libero_pro_goal_lan")
@@ -113,8 +111,6 @@ def test_the_shift_without_initial_states_is_left_out(golden: Path) -> None:
 def test_pride_is_what_upstream_computes(golden: Path) -> None:
     folder = need_assets("libero_para")
     file = golden / "perturbations" / "para" / "pride.json"
-    if not file.is_file():
-        pytest.skip(f"needs {file}")
     recorded = json.loads(file.read_text(encoding="utf-8"))
     with (folder / "metrics" / "libero_para_metadata.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,10 +1,9 @@
 """What these tests need: SAPIEN 2.2.2, SimplerEnv's data, and for pictures a Vulkan driver, which .ci/software-vulkan can bring."""
 
 import pytest
-from needs import need_assets
+from needs import need_assets, need_driver
 
 from vlagym.envs.simpler.suite import SimplerSuite
-from vlagym.errors import DependencyError
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +19,7 @@ def vulkan(assets):
     """The device that pictures are drawn on."""
     from vlagym.envs.simpler.vulkan import probe_vulkan
 
-    try:
-        return probe_vulkan()
-    except DependencyError as error:
-        # A machine without a Vulkan driver cannot draw; CI brings one and denies skips.
-        pytest.skip(str(error))
+    return need_driver(probe_vulkan)
 
 
 @pytest.fixture
