@@ -139,6 +139,16 @@ def test_nonsense_over_zmq_is_one_clear_error(groot_server: Any, observation: Po
     policy.close()
 
 
+def assert_the_episode_is_lost_and_a_late_answer_nobodys(policy: Any, observation: PolicyObservation) -> None:
+    """Of a server that answers its first question after 1.5 s, and its second one with 0.5."""
+    policy.reset([observation["episode_id"]])
+    with pytest.raises(SeatLostError, match="no answer for 1 s"):
+        policy.act([observation])
+    policy.reset([observation["episode_id"]])
+    assert policy.act([observation])[0][0, 0] == 0.5
+    policy.close()
+
+
 def test_a_zmq_server_that_is_silent_loses_the_episode_and_its_late_answer_is_nobodys(
     groot_server: Any, observation: PolicyObservation
 ) -> None:
@@ -148,12 +158,7 @@ def test_a_zmq_server_that_is_silent_loses_the_episode_and_its_late_answer_is_no
         return zmq_actions(**{"action.x": np.full((1, 16, 1), n / 4, np.float32)})
 
     policy = client("groot", groot_server(answer), timeout_s=1)
-    policy.reset([observation["episode_id"]])
-    with pytest.raises(SeatLostError, match="no answer for 1 s"):
-        policy.act([observation])
-    policy.reset([observation["episode_id"]])
-    assert policy.act([observation])[0][0, 0] == 0.5
-    policy.close()
+    assert_the_episode_is_lost_and_a_late_answer_nobodys(policy, observation)
 
 
 def test_a_zmq_server_that_comes_back_is_asked_again(groot_server: Any, observation: PolicyObservation) -> None:
@@ -278,12 +283,7 @@ def test_an_http_server_that_is_silent_loses_the_episode(http_server: Any, obser
         return http_actions(np.full((8, 7), n / 4, np.float32))
 
     policy = client("openvla_oft_rest", f"http://127.0.0.1:{http_server(answer).server_port}", timeout_s=1)
-    policy.reset([observation["episode_id"]])
-    with pytest.raises(SeatLostError, match="no answer for 1 s"):
-        policy.act([observation])
-    policy.reset([observation["episode_id"]])
-    assert policy.act([observation])[0][0, 0] == 0.5
-    policy.close()
+    assert_the_episode_is_lost_and_a_late_answer_nobodys(policy, observation)
 
 
 def test_an_http_server_that_comes_back_is_asked_again(http_server: Any, observation: PolicyObservation) -> None:
