@@ -76,8 +76,8 @@ def _measure(policy: Policy, suite: Suite, count: int, calls: int, warm_up: int)
 
     def ask(number: int, seat: Policy) -> None:
         episode = EpisodeSpec(suite.name, "bench", number).id
-        made_up = [made_up_observations(policy, suite, [episode], number) for number in range(_DIFFERENT)]
         try:
+            made_up = [made_up_observations(policy, suite, [episode], number) for number in range(_DIFFERENT)]
             seat.reset([episode])
             for call in range(-warm_up, calls):
                 if call == 0:

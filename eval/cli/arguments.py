@@ -16,10 +16,12 @@ class CommandParser(argparse.ArgumentParser):
     What it can take is in ``_option_string_actions``: argparse has no public list.
     """
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse's; the arguments have to be given."""
+    def parse_known_args(  # type: ignore[override]  # argparse's own declaration is overloaded
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse's, which calls it for commands within commands too; the arguments have to be given."""
         assert args is not None
-        return super().parse_args([part for argument in args for part in self._as_options(argument)], namespace)
+        return super().parse_known_args([part for argument in args for part in self._as_options(argument)], namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse.

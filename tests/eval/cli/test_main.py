@@ -93,6 +93,7 @@ def test_list_names_suites_tasks_and_policies(capsys: pytest.CaptureFixture[str]
         (["list", "libero_gaol"], "unknown suite or policy 'libero_gaol'. Did you mean 'libero_goal'"),
         (["table", "--formt", "csv", "x"], "unrecognized arguments: --formt. Did you mean '--format'"),
         (["compare", "a", "b", "allow_incomplete=yes"], "allow_incomplete must be true or false"),
+        (["assets", "fetch", "libero", "source=nowhere"], "argument --source: invalid choice: 'nowhere'"),
         (["power", "drop=5", "rate=eighty"], "argument --rate: must be a number.*got 'eighty'"),
     ],
 )
