@@ -14,6 +14,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_NO_LIMIT_BYTES = 1 << 40
+
+
+def keep_assets() -> None:
+    """Let MuJoCo's cache of meshes grow without its limit of 500 MB, so that a model does not depend on those compiled before.
+
+    robosuite compiles a model more than once, from the second time on with meshes out of that cache, and those differ in their last
+    bits from meshes read anew. Once some dozens of LIBERO's tasks had filled the cache, nothing more went in. (Emptying it instead
+    crashes MuJoCo 3.3.2.)
+    """
+    library = _mujoco_library()
+    if library is not None and hasattr(library, "mj_globalCache"):
+        library.mj_setCacheSize(ctypes.c_void_p(library.mj_globalCache()), ctypes.c_size_t(_NO_LIMIT_BYTES))
+
 
 def forget_source() -> None:
     """Free what the model read last was compiled from: afterwards MuJoCo cannot save its XML."""
@@ -46,7 +60,12 @@ def _mujoco_library() -> ctypes.CDLL | None:
     import mujoco
 
     found = next(Path(mujoco.__file__).parent.glob("libmujoco.so.*"), None)
-    return None if found is None else ctypes.CDLL(str(found))
+    if found is None:
+        return None
+    library = ctypes.CDLL(str(found))
+    if hasattr(library, "mj_globalCache"):
+        library.mj_globalCache.restype = ctypes.c_void_p
+    return library
 
 
 @cache

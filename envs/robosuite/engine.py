@@ -17,7 +17,7 @@ import numpy as np
 
 from ..variation import light_factors, moved
 from ._controller import OscPose
-from ._memory import forget_source, forget_textures
+from ._memory import forget_source, forget_textures, keep_assets
 from ._rendering import Renderer
 from ._upstream import import_robosuite, numpy_random
 
@@ -356,6 +356,7 @@ def _build(env_class: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str,
         pristine.update({name: attrgetter(name)(env.sim.model._model).copy() for name in _CHANGEABLE})
 
     env._initialize_sim = compile_and_note
+    keep_assets()
     env.__init__(has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, **arguments)
     del env._initialize_sim
     forget_source()
