@@ -21,6 +21,7 @@ from vlagym.envs.registry import make_suite
 from vlagym.errors import ConfigError
 from vlagym.eval.cli import bench, command, gate
 from vlagym.eval.plan.config import compose_settings, load_config, split_suites
+from vlagym.eval.plan.sweep import expand
 from vlagym.policies.launch.settings import without_launch
 from vlagym.policies.registry import POLICIES
 
@@ -55,6 +56,7 @@ def test_a_command_is_one_that_there_is(command: str) -> None:
         ("policy=random policy.chunks=2", ConfigError),
         ("bench suite=robosuite episode=3", ConfigError),
         ("gate baseline=RUN margins=3", ConfigError),
+        ("sweep policy=random policy.chunks=2,3", ConfigError),
         ("doctor libero_gaol", ConfigError),
         ("table RUN --formats csv", ConfigError),
         ("compere A B", ConfigError),
@@ -72,6 +74,10 @@ def check(arguments: Sequence[str]) -> None:
         return
     if name == "show":
         check_run(rest)
+        return
+    if name in ("sweep", "--multirun", "-m"):
+        for run in expand(rest):  # none of its own where a page only names the command
+            check_run(run.overrides)
         return
     if name == "gate":
         check_run(gate._split(rest)[1])

@@ -39,6 +39,7 @@ COMMANDS = {
     "report": ("vlagym.eval.cli.report", "write an HTML report of runs with their videos"),
     "show": ("vlagym.eval.cli.show", "print the settings that a run would have; run nothing"),
     "serve": ("vlagym.eval.cli.serve", "let a policy answer over the network: openpi's or vla-eval's protocol"),
+    "sweep": ("vlagym.eval.cli.sweep", "one run after the other over several values of settings (also --multirun)"),
     "table": ("vlagym.eval.cli.table", "print the success table of runs as text, Markdown, LaTeX, CSV, Parquet"),
     "unpack": ("vlagym.eval.cli.unpack", "make a run's folder from an archive that pack wrote"),
 }
@@ -46,7 +47,6 @@ COMMANDS = {
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 # Options of Hydra's own command line that mean nothing here, and what does what they are for.
 _HYDRAS_OPTIONS = {
-    **dict.fromkeys(("-m", "--multirun"), "start one run after the other, or suite=[A,B] for several suites in one run"),
     **dict.fromkeys(("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"), "settings are given as key=value"),
     **dict.fromkeys(("-p", "--package", "-r", "--run", "--resolve", "-i", "--info"), "`vla-eval show` prints a run's settings"),
 }
@@ -114,12 +114,14 @@ def _command(arguments: Sequence[str]) -> int:
 
         print(__version__)
         return 0
+    if "-m" in arguments or "--multirun" in arguments:
+        return _command(["sweep", *(argument for argument in arguments if argument not in ("-m", "--multirun"))])
     if "--cfg" in arguments or any(argument.startswith("--cfg=") for argument in arguments):
         return _command(["show", *_without_cfg(arguments)])
     for argument in arguments:
         if "=" not in argument:
             raise _no_setting(argument)
-    return _run(arguments)
+    return run_settings(arguments)
 
 
 def _help(arguments: Sequence[str]) -> str:
@@ -161,7 +163,12 @@ def _no_setting(argument: str) -> ConfigError:
     )
 
 
-def _run(overrides: Sequence[str]) -> int:
+def run_settings(overrides: Sequence[str]) -> int:
+    """Run, or resume, one evaluation with these settings and print what came of it; returns the exit code.
+
+    Raises:
+        VlagymError: It is refused; nothing was run.
+    """
     from functools import partial
 
     from ..plan.config import load_config

@@ -87,7 +87,7 @@ def test_list_names_suites_tasks_and_policies(capsys: pytest.CaptureFixture[str]
         (["openvla", "suite=libero_goal"], "'openvla' is a policy: did you mean policy=openvla?"),
         (["reprot", "run"], "'reprot' is neither a command nor a setting.*Did you mean 'report'"),
         (["hydra.run.dir=x"], "hydra.run.dir is a setting of Hydra's launcher and means nothing here: run_dir=FOLDER"),
-        (["-m", "suite=robosuite"], "-m is Hydra's and not taken here: start one run after the other"),
+        (["-m", "suite=robosuite"], "a sweep needs a setting with several values"),
         (["--config-dir", "mine"], "--config-dir is Hydra's and not taken here"),
         (["--cfg", "hydra"], "--cfg job prints the settings"),
         (["list", "libero_gaol"], "unknown suite or policy 'libero_gaol'. Did you mean 'libero_goal'"),
