@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import Policy, PolicyObservation, episode_generator
     from .checker import check_policy
+    from .own import from_function
     from .registry import POLICIES, make_policy
     from .serving.server import serve
 
-__all__ = ["POLICIES", "Policy", "PolicyObservation", "check_policy", "episode_generator", "make_policy", "serve"]
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "PolicyObservation",
+    "check_policy",
+    "episode_generator",
+    "from_function",
+    "make_policy",
+    "serve",
+]
 
 _MODULES = {
     "POLICIES": "registry",
@@ -21,6 +31,7 @@ _MODULES = {
     "PolicyObservation": "base",
     "check_policy": "checker",
     "episode_generator": "base",
+    "from_function": "own",
     "make_policy": "registry",
     "serve": "serving.server",
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._registry import Registry
 from ..edges.settings import check_settings, with_settings_of
 from ..errors import ConfigError
+from . import own
 from .launch.settings import launch_of, without_launch
 
 if TYPE_CHECKING:
@@ -133,14 +134,34 @@ def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
         return launch.make(lambda reached: make_policy(reached, suite))
     name, factory, arguments = _factory(settings)
     policy: Policy = _called(name, factory, suite, arguments)
+    if own_code(settings) is not None:
+        own.check_made(name, policy)
     _check_fit(name, suite, policy.action_spec, policy.cameras)
     return policy
 
 
+def factory_named(settings: Mapping[str, Any]) -> Callable[..., Policy]:
+    """The factory of the policy that `settings` name: the registry's, or that of a class or function of the user's.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    code = own_code(settings)
+    return POLICIES.get(settings["name"]) if code is None else own.factory_of(code)
+
+
+def own_code(settings: Mapping[str, Any]) -> str | None:
+    """Where the code of a policy of the user's own is; None for one of the registry."""
+    code = settings.get(own.SETTING)
+    return str(code) if code is not None and settings["name"] not in POLICIES.names() else None
+
+
 def _factory(settings: Mapping[str, Any]) -> tuple[str, Callable[..., Policy], dict[str, Any]]:
     arguments = without_launch(settings)
+    factory = factory_named(settings)
     name = arguments.pop("name")
-    factory = POLICIES.get(name)
+    if own_code(settings) is not None:
+        del arguments[own.SETTING]
     check_settings("policy.", factory, arguments)
     return name, factory, arguments
 

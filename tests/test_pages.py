@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from pages import PAGES, REPO, commands_of, named, text_of
+from pages import PAGES, REPO, commands_of, named, text_of, write_files
 
 from vlagym.conf import CONF_DIR
 from vlagym.edges.settings import check_settings
@@ -23,7 +23,8 @@ from vlagym.eval.cli import bench, command, gate
 from vlagym.eval.plan.config import compose_settings, load_config, split_suites
 from vlagym.eval.plan.sweep import expand
 from vlagym.policies.launch.settings import without_launch
-from vlagym.policies.registry import POLICIES
+from vlagym.policies.own import SETTING
+from vlagym.policies.registry import factory_named, own_code
 
 COMMANDS = sorted({command for page in PAGES for command in commands_of(page)})
 
@@ -33,8 +34,10 @@ class ParsedError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def only_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands end when they have parsed their arguments."""
+def only_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Commands end when they have parsed their arguments; the files that pages show are there."""
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
     parse = argparse.ArgumentParser.parse_args
 
     def parse_and_end(self: argparse.ArgumentParser, *arguments: Any) -> NoReturn:
@@ -98,8 +101,9 @@ def check(arguments: Sequence[str]) -> None:
 def check_run(overrides: Sequence[str]) -> None:
     for leg in load_config(overrides).legs:
         make_suite(leg.suite)
-        settings = without_launch(leg.policy)
-        check_settings("policy.", POLICIES.get(settings.pop("name")), settings)
+        settings, factory = without_launch(leg.policy), factory_named(leg.policy)
+        settings = {key: value for key, value in settings.items() if key not in ("name", own_code(leg.policy) and SETTING)}
+        check_settings("policy.", factory, settings)
 
 
 def check_names(name: str, names: Sequence[str]) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from needs import need_assets, need_suite
-from pages import PAGES, REPO, blocks_of, commands_of, named, text_of
+from pages import PAGES, REPO, blocks_of, commands_of, named, text_of, write_files
 
 from vlagym.eval import cli
 from vlagym.eval.plan.config import split_suites
 
 # Those that need no checkpoint, no server and no page's own runs.
 RUN = ("README", "quickstart", "running", "comparing", "publishing", "libero", "calvin", "simpler", "robosuite", "simple", "index")
+RUN += ("adding-a-policy",)
 FREE_POLICIES = {"random", "scripted", "replay"}
 
 
@@ -28,7 +29,7 @@ def is_run(command: str) -> bool:
     policies = {argument.removeprefix("policy=") for argument in shlex.split(command) if argument.startswith("policy=")}
     if command.startswith(("serve", "convert", "doctor ")):  # `doctor` alone looks at one suite of every benchmark
         return False
-    return command.startswith(("gate", "bench")) or policies <= FREE_POLICIES
+    return command.startswith(("gate", "bench")) or all(policy in FREE_POLICIES or ".py:" in policy for policy in policies)
 
 
 COMMANDS = sorted({command for page in PAGES if page.stem in RUN for command in commands_of(page) if is_run(command)})
@@ -40,6 +41,7 @@ SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs results/RUN, BASELINE, CURRENT and ANOTHER; the last three can tell a margin of 5 points."""
     folder = tmp_path_factory.mktemp("readme")
+    write_files(folder)
     assert cli.main(["policy=random", *SHORT_RUN, f"run_dir={folder / 'results' / 'RUN'}"]) == 0
     assert cli.main(["suite=toy", "policy=push", "suite.trials=50", "video=none", f"run_dir={folder / 'BASELINE'}"]) == 0
     for copy in ("CURRENT", "ANOTHER"):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +37,7 @@ from ...edges.settings import (
 from ...envs.assets.settings import Source
 from ...envs.registry import BENCHMARKS, make_suite
 from ...errors import ConfigError
+from ...policies import own
 from ...policies.registry import MODELS, POLICIES
 from .overrides import as_typed
 
@@ -214,6 +216,7 @@ def compose_settings(overrides: Sequence[str], config_name: str = "config") -> d
                 f"{override.partition('=')[0]} is a setting of Hydra's launcher and means nothing here: run_dir=FOLDER says where "
                 "results go, and workers=N how many environments run at once."
             )
+    overrides = _offer_own(overrides)
     for recipe in (override.removeprefix("recipe=") for override in overrides if override.startswith("recipe=")):
         if recipe not in group_names("recipe"):  # to Hydra it is optional, so that a name without a file would be passed over
             raise unknown_name("recipe", recipe, group_names("recipe"))
@@ -252,10 +255,47 @@ def _offer_plugins(overrides: Sequence[str]) -> None:
                 store.store(group=group, name=name, node={**_default_arguments(registry.get(name)), "name": name, name_key: name})
 
 
+def _offer_own(overrides: Sequence[str]) -> list[str]:
+    """Make the policies that overrides name by their code known to Hydra, and name them by their names instead.
+
+    Raises:
+        ConfigError: There is no such code, or its name is taken.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    named = []
+    for override in overrides:
+        key, _, code = override.partition("=")
+        if key != "policy" or not own.is_code(code):
+            named.append(override)
+            continue
+        name, arguments = own.name_of(code), _default_arguments(own.factory_of(code))
+        if name in {*group_names("policy"), *POLICIES.names()}:
+            raise ConfigError(f"policy={code}: there is a policy {name!r} already; give yours another name.")
+        if taken := [key for key in ("name", own.SETTING) if key in arguments]:
+            raise ConfigError(f"policy={code}: its argument {taken[0]!r} would hide what a run records; give it another name.")
+        ConfigStore.instance().store(group="policy", name=name, node={**arguments, "name": name, own.SETTING: code})
+        named.append(f"policy={name}")
+    return named
+
+
 def _default_arguments(factory: Callable[..., Any]) -> dict[str, Any]:
-    """What a factory may be given by name, with its defaults; ``???`` (Hydra's word for it) where a value is needed."""
-    parameters = [p for p in inspect.signature(factory).parameters.values() if p.name != "suite" and p.kind != p.VAR_KEYWORD]
-    return {p.name: "???" if p.default is p.empty else p.default for p in parameters}
+    """What a factory may be given by name, with its defaults; ``???`` (Hydra's word for it) where a value is needed.
+
+    What has a default that no setting can be, such as an array, is no setting.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import UnsupportedValueType
+
+    found = {}
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.name == "suite" or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        default = "???" if parameter.default is parameter.empty else parameter.default
+        with suppress(UnsupportedValueType):
+            OmegaConf.create({parameter.name: default})
+            found[parameter.name] = default
+    return found
 
 
 def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> ConfigError:
@@ -282,7 +322,7 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
 def _unknown_choice(override: str) -> ConfigError | None:
     """What is wrong with the suite or policy that an override names, if it names one."""
     key, _, value = override.lstrip("+~").partition("=")
-    suites, policies = ({*group_names(group), *plugins} for group, plugins in _choices().items())
+    suites, policies = ({*group_names(group), *others} for group, others in _choices().items())
     if key == "suite" and value not in suites:
         return unknown_name("suite", value, suites)
     if key == "policy" and value not in policies and value.lower() in MODELS:
@@ -290,9 +330,12 @@ def _unknown_choice(override: str) -> ConfigError | None:
     return unknown_name("policy", value, policies) if key == "policy" and value not in policies else None
 
 
-def _choices() -> dict[str, Mapping[str, object]]:
-    """What other packages add to each group."""
-    return {"suite": BENCHMARKS.plugins(), "policy": POLICIES.plugins()}
+def _choices() -> dict[str, Iterable[str]]:
+    """What other packages and the user add to each group."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance().repo.get("policy", {})
+    return {"suite": BENCHMARKS.plugins(), "policy": [*POLICIES.plugins(), *(Path(name).stem for name in store)]}
 
 
 def _at_fault(groups: Sequence[str], overrides: Sequence[str], config_name: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ...edges.secrets import MASK, holds_mask
 from ...edges.settings import declared
 from ...errors import RunError
-from ...policies.registry import POLICIES
+from ...policies.own import SETTING
+from ...policies.registry import factory_named, own_code
 from .config import RunConfig
 
 
@@ -22,17 +23,23 @@ def check_trusted(config: RunConfig, allowed: Sequence[str]) -> None:
         RunError: Says how to go on.
     """
     for leg in config.legs:
-        settings = declared(POLICIES.get(leg.policy["name"]))
+        if (code := own_code(leg.policy)) is not None:
+            _check_allowed(SETTING, code, allowed)
+        settings = declared(factory_named(leg.policy))
         for name, value in leg.policy.items():
-            is_code = name in settings and settings[name].code and isinstance(value, str) and ":" in value
-            if is_code and value not in allowed:
-                raise RunError(
-                    f"the run's config.yaml has policy.{name}={value}, which would import and call code that the file names. "
-                    f"If you trust it, say so: allow_code=[{value}]"
-                )
+            if name in settings and settings[name].code and isinstance(value, str) and ":" in value:
+                _check_allowed(name, value, allowed)
         masked = [f"{part}.{name}" for part in ("suite", "policy") for name, v in getattr(leg, part).items() if holds_mask(v)]
         if masked:
             raise RunError(
                 f"{masked[0]} was masked ({MASK}) when the run's settings were written, because it looked like a secret, so the "
                 "run cannot go on with it. Start a new run; secrets belong in environment variables."
             )
+
+
+def _check_allowed(name: str, code: str, allowed: Sequence[str]) -> None:
+    if code not in allowed:
+        raise RunError(
+            f"the run's config.yaml has policy.{name}={code}, which would import and call code that the file names. "
+            f"If you trust it, say so: allow_code=[{code}]"
+        )

@@ -22,7 +22,8 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError
 from ...policies.audit import batch_record
 from ...policies.base import Policy
-from ...policies.registry import check_policy_settings, make_policy
+from ...policies.own import code_record
+from ...policies.registry import check_policy_settings, make_policy, own_code
 from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
 from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
 from ..plan.trust import check_trusted
@@ -310,7 +311,8 @@ class _Evaluation:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
         record = batch_record(policy, self.suites[number])
-        provenance = masked({**policy.provenance(), **record})
+        code = code_record(own_code(self.config.legs[number].policy))
+        provenance = masked({**code, **policy.provenance(), **record})
         if leg["policy_provenance"] not in (None, provenance):
             assert self.folder is not None
             raise RunError(

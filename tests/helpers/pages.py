@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 REPO = Path(__file__).parents[2]
@@ -23,6 +24,14 @@ def named(page: Path) -> str:
 def commands_of(page: Path) -> list[str]:
     """What follows `vla-eval` in a page, in its text and in its blocks, each once."""
     return sorted({(a or b).strip() for a, b in _COMMAND.findall(text_of(page))})
+
+
+def write_files(folder: Path) -> None:
+    """Write the files that pages show whole: a block of Python whose first line is its name."""
+    for page in PAGES:
+        for code in re.findall(r"^ *```python\n(.*?)^ *```", text_of(page), re.S | re.M):
+            if named_file := re.match(r" *# (\w+\.py)\n", code):
+                (folder / named_file[1]).write_text(textwrap.dedent(code), encoding="utf-8")
 
 
 def blocks_of(page: Path, language: str) -> list[str]:
