@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -80,11 +80,20 @@ class AssetSettings:
     mirror: Text | None = None
     stand_ins: Literal["allow", "deny"] | None = None
 
-    def export(self) -> None:
-        """Put the settings into this process's environment, where `vlagym.envs.assets` and the workers look."""
-        for name, value in asdict(self).items():
-            if value is not None:
-                os.environ[f"VLAGYM_ASSETS_{name.upper()}"] = value
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """While it lasts the settings are in this process's environment, where `vlagym.envs.assets` and the workers look."""
+        wanted = {f"VLAGYM_ASSETS_{name.upper()}": value for name, value in asdict(self).items() if value is not None}
+        before = {variable: os.environ.get(variable) for variable in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for variable, value in before.items():
+                if value is None:
+                    os.environ.pop(variable, None)
+                else:
+                    os.environ[variable] = value
 
 
 @dataclass(frozen=True)

@@ -105,12 +105,12 @@ def render_episodes(
         RunError: This machine's scenes would not be those of the run, or a process died.
         ConfigError: An unknown camera.
     """
-    run.config.assets.export()
     index = {spec: number for number, spec in enumerate(run.plan)}
-    for leg, header in zip(run.config.legs, run.header["legs"], strict=True):
-        jobs = [_job(run, result, index[result.spec], output) for result in results if result.spec.suite == leg.suite["name"]]
-        if jobs:
-            yield from _render_leg(_matching_suite(run, leg, header), jobs, run, drawing, workers)
+    with run.config.assets.in_force():
+        for leg, header in zip(run.config.legs, run.header["legs"], strict=True):
+            jobs = [_job(run, result, index[result.spec], output) for result in results if result.spec.suite == leg.suite["name"]]
+            if jobs:
+                yield from _render_leg(_matching_suite(run, leg, header), jobs, run, drawing, workers)
 
 
 def write_grid(drawn: Sequence[Drawn], path: Path) -> None:

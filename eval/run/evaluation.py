@@ -91,7 +91,7 @@ def evaluate(
     Raises:
         VlagymError: Something that can be mended: a setting, an asset, the policy, the disk. Finished episodes are kept.
     """
-    with _no_exit():
+    with _no_exit(), config.assets.in_force():
         return _Evaluation(config, make_queue=make_queue, stopped=stopped).start(subscribers)
 
 
@@ -127,7 +127,8 @@ def resume(
             config = replace(config, assets=replace(config.assets, mirror=None))
         if execution is not None:
             config = config.with_execution_of(execution, names)
-        return _Evaluation(config, folder, make_queue, stopped).resume(log, subscribers)
+        with config.assets.in_force():
+            return _Evaluation(config, folder, make_queue, stopped).resume(log, subscribers)
 
 
 class _Evaluation:
@@ -140,7 +141,6 @@ class _Evaluation:
         make_queue: MakeQueue = EpisodeQueue,
         stopped: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
-        config.assets.export()
         self.config = config
         self.folder = folder
         self.make_queue = make_queue

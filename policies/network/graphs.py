@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 
 from ...errors import PolicyError
+from .passes import one_thread
 
 Tensors: TypeAlias = tuple[torch.Tensor, ...]
 _WARM_UP = 2  # calls before the capture: kernels are chosen and compiled, and constants come to the device
@@ -34,7 +35,8 @@ class FixedFunction:
         for buffer, value in zip(self._inputs, values, strict=True):
             buffer.copy_(value, non_blocking=True)
         if self._graph is None:
-            return self._function(*self._inputs)
+            with one_thread(self._inputs[0].device):
+                return self._function(*self._inputs)
         if self._outputs is None:
             self._outputs = self._capture(self._graph)
         self._graph.replay()

@@ -2,17 +2,20 @@
 
 A library chooses its kernels, and with them the order of every sum, by the shapes it is given. Rows are therefore filled up to
 the same number in every pass, prompts to the same width; observations whose prompts are too long for it have passes of their own.
+On a processor threads share out the rows, and a row's sums depend on whose share it is in: one thread computes a pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 _ALIGNMENT = 8  # positions: what matrix units and attention kernels like
@@ -50,6 +53,22 @@ def passes(widths: Sequence[int], rows: int) -> Iterator[tuple[int, list[int]]]:
 def fill_up(values: NDArray[T], rows: int) -> NDArray[T]:
     """[B, ...] -> [rows, ...], the last row repeated."""
     return values if len(values) == rows else values[np.minimum(np.arange(rows), len(values) - 1)]
+
+
+@contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """While it lasts PyTorch computes on one thread of the processor, if that is the device; afterwards on as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    if device.type != "cpu" or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def right_padded(prompts: Sequence[Sequence[int]], width: int, value: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -20,7 +21,7 @@ from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
 from ..network.adapter import Batching, NetworkPolicy
 from ..network.checkpoints import Checkpoint, find_checkpoint
-from ..network.passes import fill_up
+from ..network.passes import fill_up, one_thread
 from ..packages import require
 from ..pipeline import Pipeline, Recipe
 from ..registry import Prepared, prepared_by
@@ -125,9 +126,15 @@ class Rt1Policy(NetworkPolicy):
         self, observations: Sequence[PolicyObservation], images: NDArray[np.uint8], embeddings: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """One forward pass: float32[B, action_tokens, vocabulary]."""
+        with one_thread(self._network.device) if self.batch else nullcontext():
+            return self._forward(observations, images, embeddings, self.batch or len(observations))
+
+    def _forward(
+        self, observations: Sequence[PolicyObservation], images: NDArray[np.uint8], embeddings: NDArray[np.float32], rows: int
+    ) -> NDArray[np.float32]:
         import torch
 
-        rows, config = self.batch or len(observations), self._network.config
+        config = self._network.config
         device, dtype = self._network.device, self._network.dtype
         seen, said = torch.from_numpy(fill_up(images, rows)), torch.from_numpy(fill_up(embeddings, rows))
         new = self._network.tokenize_images(seen.to(device), said.to(device, dtype))

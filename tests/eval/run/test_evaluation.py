@@ -260,3 +260,14 @@ def _wait_for_results(run: Path, count: int) -> None:
             return
         time.sleep(0.01)
     raise AssertionError(f"{run} has no {count} results after 60 s: {json.dumps([str(p) for p in run.glob('*')])}")
+
+
+def test_a_run_leaves_the_environment_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLAGYM_ASSETS_DIR", "elsewhere")
+    monkeypatch.delenv("VLAGYM_ASSETS_MIRROR", raising=False)
+    before = dict(os.environ)
+    settings = [f"assets.dir={tmp_path}/data", f"assets.mirror={tmp_path}", "suite=toy", "policy=random", "workers=1", "video=none"]
+    outcome = evaluate(load_config([*settings, "episodes_per_task=1", f"run_dir={tmp_path}/run"]))
+    assert dict(os.environ) == before
+    resume(outcome.folder)
+    assert dict(os.environ) == before

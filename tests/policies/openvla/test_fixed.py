@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def network(request: pytest.FixtureRequest, checkpoint: Path, config: ModelConfi
     if request.param == torch.float32:
         return model
     return build(config, lambda _: SafetensorsFolder(checkpoint), device=torch.device("cpu"), dtype=request.param)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def fixed(network: OpenVla, prompts: Prompts, rows: int = ROWS) -> FixedDecoding:
@@ -82,6 +91,13 @@ def test_the_audit_finds_what_is_so(checkpoint: Path, libero_like: ShapesOnly, m
     assert audit_batch(policy, libero_like).found == "the answer to an observation alone differs from that among 3"
     monkeypatch.setattr(policy, "numbers", lambda observations: [row + i for i, row in enumerate(numbers(observations))])
     assert "changes with its place" in audit_batch(policy, libero_like).found
+    policy.close()
+
+
+def test_threads_do_not_take_a_row_its_bits(checkpoint: Path, libero_like: ShapesOnly, two_threads: None) -> None:
+    policy = openvla(checkpoint, libero_like, batch=2)
+    assert audit_batch(policy, libero_like).found == "the same bits alone, among 2, and at another place among them"
+    assert torch.get_num_threads() == 2
     policy.close()
 
 
