@@ -7,7 +7,7 @@ and compared years later from its files alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote, unquote
 
@@ -118,6 +118,11 @@ class EpisodeResult:
     subtasks: tuple[SubtaskResult, ...] = ()
     error: str | None = None
     execution: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> EpisodeResult:
+        """What must be the same whenever the episode is run: all but `execution`."""
+        return replace(self, execution={})
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, the spec's four fields first."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # Control characters but for tab and line feed (escape sequences begin with one), and those that reorder what is read.
 _NOT_SHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -20,3 +22,9 @@ def is_printable(text: str) -> bool:
 
 def _spelled_out(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What two records differ in, as ``key: old -> new; ...``; empty if in nothing."""
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return "; ".join(f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)

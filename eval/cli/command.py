@@ -33,6 +33,7 @@ COMMANDS = {
     "gate": ("vlagym.eval.cli.gate", "run only as many episodes as it takes to tell whether a policy got worse"),
     "install": ("vlagym.eval.cli.install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli.list", "list suites, tasks and policies"),
+    "merge": ("vlagym.eval.cli.merge", "join what the shards of a run (shard=N/M) have left"),
     "pack": ("vlagym.eval.cli.pack", "put a run into one archive to give to others, without paths and host names"),
     "power": ("vlagym.eval.cli.power", "how many episodes it takes to see a drop"),
     "render": ("vlagym.eval.cli.render", "draw recorded episodes again, at any size, from any camera"),
@@ -75,6 +76,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   worker_timeout_s=S   when a worker counts as hung
   policy_timeout_s=S   when the policy does
   trackers=[wandb]     also tell experiment trackers of the run: wandb, tensorboard
+  shard=3/64           run the third of 64 parts, in a run_dir that all share; auto: as Slurm or Kubernetes says
   run_dir=FOLDER       results/DATE--POLICY--SUITE by default
   assets.dir=, assets.source=, assets.mirror=, assets.stand_ins=allow|deny
 
@@ -237,7 +239,10 @@ def _report(console: Console, outcome: Outcome) -> int:
         console.print(f"videos:  {videos}", **_PLAIN)
     console.print(f"results: {outcome.folder}", **_PLAIN)
     _link_latest(outcome.folder)
-    if outcome.complete:
+    if outcome.shard is not None:
+        what = "done" if outcome.complete else "not done yet; the same command finishes it"
+        console.print(f"shard {outcome.shard} is {what}. Once all are: vla-eval merge {outcome.folder}", **_PLAIN)
+    elif outcome.complete:
         console.print(f"next:    vla-eval report {outcome.folder}   (a page with the videos)", **_PLAIN)
         console.print(f"         vla-eval compare BASELINE {outcome.folder}   (is it worse than another run?)", **_PLAIN)
     else:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from ...edges.text import differences
 from ...errors import ConfigError
-from ..record.provenance import differences
 from ..tables.statistics import Rate, paired_trials_needed, unpaired_episodes_needed
 from ..tables.success import ALL_SUITES, AVERAGE
 from .drop import drop_rows, perturbed_suites

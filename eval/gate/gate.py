@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from ...edges.text import differences
 from ...envs.registry import make_suite
 from ...envs.suite import protocol_sha256
 from ...episode import EpisodeResult, EpisodeSpec
@@ -20,7 +21,6 @@ from ..compare.sources import side_of_run
 from ..plan.config import RunConfig
 from ..plan.plan import EpisodeQueue, RoundsQueue, plan_episodes
 from ..record.events import Subscriber
-from ..record.provenance import differences
 from ..run.evaluation import Outcome, evaluate, resume
 from ..tables.folder import RunFolder
 from ..tables.runs import Run

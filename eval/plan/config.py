@@ -40,6 +40,7 @@ from ...errors import ConfigError
 from ...policies import own
 from ...policies.registry import MODELS, POLICIES
 from .overrides import as_typed
+from .shard import AUTO, shard_of
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
 _NAME = Setting("name", FileName, None)
@@ -53,6 +54,7 @@ EXECUTION_SETTINGS = (
     "assets",
     "trackers",
     "allow_code",
+    "shard",
 )
 # Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
 OTHER_NAMES = {"num_chains": "episodes_per_task"}
@@ -117,6 +119,7 @@ class RunConfig:
     trackers: tuple[Name, ...] = ()
     policy_timeout_s: Seconds = 900.0
     allow_code: tuple[Text, ...] = ()
+    shard: Text | None = None
 
     def __post_init__(self) -> None:
         for name in ("tasks", "trials", "seeds", "egl_devices", "video_cameras", "trackers"):
@@ -125,6 +128,8 @@ class RunConfig:
                 raise ConfigError(f"{name} must be a list of different ones; got {shown(list(values))}.")
         if self.trials is not None and self.episodes_per_task is not None:
             raise ConfigError("trials must be given without episodes_per_task: one lists trials, the other counts them.")
+        if self.shard not in (None, AUTO):
+            shard_of(self.shard, {})
         if self.video != "none" and self.video_cameras == ():
             raise ConfigError("video_cameras must be at least one camera, or null; got []. For no videos: video=none.")
 

@@ -99,12 +99,6 @@ def _variants_header(suite: Suite, planned: Mapping[str, Iterable[int]]) -> dict
     return {**said, "variants": variants}
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What two records differ in, as ``key: old -> new; ...``; empty if in nothing."""
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return "; ".join(f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
-
-
 @cache
 def _code_sha256() -> str:
     """Hash of those of vlagym's own files that decide results: a version or a commit does not tell of an edited file."""

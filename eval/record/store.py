@@ -16,24 +16,30 @@ class Store(Subscriber):
 
     Args:
         log: Opened by whoever owns the run; its folder is the run's.
+        alone: Whether nobody else writes to the folder, so that what is unfinished there is left over.
     """
 
-    def __init__(self, log: EpisodeLog) -> None:
+    def __init__(self, log: EpisodeLog, alone: bool = True) -> None:
         self._log = log
+        self._alone = alone
 
     def run_started(self, plan: Sequence[EpisodeSpec], finished: Sequence[EpisodeResult]) -> None:
         self._log.repair()
-        _remove_parts(self._log.path.parent)
+        self._clear_up()
 
     def episode_ended(self, result: EpisodeResult) -> None:
         self._log.append(result)
 
     def run_ended(self, interrupted: bool) -> None:
-        _remove_parts(self._log.path.parent)
+        self._clear_up()
+
+    def _clear_up(self) -> None:
+        if self._alone:
+            remove_parts(self._log.path.parent)
 
 
-def _remove_parts(path: Path) -> None:
-    """Remove what workers that were killed left unfinished."""
+def remove_parts(path: Path) -> None:
+    """Remove what workers that were killed left unfinished in a run's folder; for whoever has it to himself."""
     shutil.rmtree(path / "videos" / ".partial", ignore_errors=True)
     for part in (path / "trajectories").glob(".*.part"):
         part.unlink(missing_ok=True)

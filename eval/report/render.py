@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...edges.text import differences
 from ...envs.env import VlaEnv
 from ...envs.registry import make_suite
 from ...envs.suite import Suite, protocol_sha256
@@ -28,7 +29,6 @@ from ...errors import ConfigError, EnvError, RunError, VlagymError
 from ...trajectory import load_trajectory
 from ..plan.config import Leg
 from ..record.caption import known_at, with_caption
-from ..record.provenance import differences
 from ..record.video import VideoWriter, side_by_side
 from ..run.rollout import episode_file_name
 from ..run.workers import default_worker_count

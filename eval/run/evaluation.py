@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 import uuid
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,17 +27,20 @@ from ...policies.own import code_record
 from ...policies.registry import check_policy_settings, make_policy, own_code
 from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
 from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
+from ..plan.shard import Shard, shard_of
 from ..plan.trust import check_trusted
 from ..record.events import Subscriber
-from ..record.provenance import differences, environment, leg_header
+from ..record.provenance import environment, leg_header
 from ..record.store import Store
 from ..record.trackers import TrackedRun, Tracking, load_trackers
 from ..tables.folder import FolderTakenError, RunFolder
 from ..tables.log import EpisodeLog
 from ..tables.runs import check_belong_together, merged_notices
+from ..tables.shards import write_sheet
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
 from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
+from .recorded import check_same, check_same_policy, check_same_settings
 from .rollout import RecordSettings
 from .runner import Runner
 from .workers import default_worker_count, worker_settings
@@ -58,6 +62,7 @@ class Outcome:
         notices: Sentences every output must carry.
         complete: Whether every planned episode has a result that is not an error.
         interrupted: Whether it was stopped by Ctrl-C or SIGTERM.
+        shard: The part of the run that all of this is of; None for the whole.
     """
 
     folder: Path
@@ -68,6 +73,7 @@ class Outcome:
     notices: list[str]
     complete: bool
     interrupted: bool
+    shard: Shard | None = None
 
 
 _T = TypeVar("_T")
@@ -80,7 +86,9 @@ def evaluate(
     make_queue: MakeQueue = EpisodeQueue,
     stopped: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
-    """Run an evaluation in a new folder.
+    """Run an evaluation in a new folder, or a shard of it in a folder that the others share.
+
+    A shard whose folder has results goes on from there, like a resumed run.
 
     Args:
         config: What to run.
@@ -91,8 +99,10 @@ def evaluate(
     Raises:
         VlagymError: Something that can be mended: a setting, an asset, the policy, the disk. Finished episodes are kept.
     """
+    shard = shard_of(config.shard, os.environ)
     with _no_exit(), config.assets.in_force():
-        return _Evaluation(config, make_queue=make_queue, stopped=stopped).start(subscribers)
+        evaluation = _Evaluation(replace(config, shard=None), None, make_queue, stopped, shard)
+        return evaluation.start(subscribers) if shard is None else evaluation.start_shard(subscribers)
 
 
 def resume(
@@ -119,16 +129,17 @@ def resume(
         RunError: Not a run, or its protocol, plan or policy is no longer the recorded one.
     """
     folder = RunFolder(path)
-    with folder.open_log() as log, _no_exit():
-        config = folder.config()
+    shard = shard_of(execution.shard if execution is not None else None, os.environ)
+    with folder.open_log() if shard is None else folder.open_shard(shard) as log, _no_exit():
+        config = replace(folder.config(), shard=None)
         check_trusted(config, execution.allow_code if execution is not None and "allow_code" in names else ())
         check_belong_together(folder, config, folder.header())
         if holds_mask(config.assets.mirror):  # an address with a password was not written down; the environment may have it
             config = replace(config, assets=replace(config.assets, mirror=None))
         if execution is not None:
-            config = config.with_execution_of(execution, names)
+            config = replace(config.with_execution_of(execution, names), shard=None)
         with config.assets.in_force():
-            return _Evaluation(config, folder, make_queue, stopped).resume(log, subscribers)
+            return _Evaluation(config, folder, make_queue, stopped, shard).resume(log, subscribers)
 
 
 class _Evaluation:
@@ -140,22 +151,28 @@ class _Evaluation:
         folder: RunFolder | None = None,
         make_queue: MakeQueue = EpisodeQueue,
         stopped: Callable[[Outcome], None] = lambda outcome: None,
+        shard: Shard | None = None,
     ) -> None:
         self.config = config
+        self.shard = shard
         self.folder = folder
         self.make_queue = make_queue
         self.stopped = stopped
         self.suites = [make_suite(leg.suite) for leg in config.legs]
         self.plan = plan_episodes(self.suites, config.tasks, config.episodes_per_task, config.seeds, config.trials)
+        self.part = self.plan if shard is None else shard.of(self.plan)
+        present = {spec.suite for spec in self.part}
+        self.legs = [number for number, suite in enumerate(self.suites) if shard is None or suite.name in present]
         _check_video_cameras(config, self.suites)
         self.trackers = load_trackers(config.trackers)
         for suite in self.suites:
             suite.check_ready()
             suite.render_devices(config.egl_devices)
+        self.created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self.header = {
             "run_id": uuid.uuid4().hex,
             **environment(),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "created": self.created,
             "stamp": time.strftime("%Y_%m_%d-%H_%M_%S"),
             "episodes": len(self.plan),
             "plan_sha256": plan_sha256(self.plan),
@@ -166,30 +183,89 @@ class _Evaluation:
         policies = self._policies()
         first, log = self._accepted(policies, self._create)
         with log:
-            return self._run(log, [], chain([first], policies), subscribers)
+            return self._run(log, [], chain(first, policies), subscribers)
+
+    def start_shard(self, subscribers: Sequence[Subscriber]) -> Outcome:
+        """Run a shard; of the shards of a run, whichever comes first makes the folder."""
+        if self.config.run_dir is None:
+            raise ConfigError(f"shard={self.shard} needs run_dir=FOLDER, the same for all shards and on storage that they share.")
+        self.folder = RunFolder(Path(self.config.run_dir))
+        if self.folder.is_run():  # what can be refused is, before a policy is built
+            with self._join() as log:
+                return self._go_on(log, subscribers)
+        policies = self._policies()
+        first, log = self._accepted(policies, self._create_shared)
+        with log:
+            return self._run(log, self._finished(), chain(first, policies), subscribers)
 
     def resume(self, log: EpisodeLog, subscribers: Sequence[Subscriber]) -> Outcome:
-        assert self.folder is not None
-        folder = self.folder
-        recorded = folder.header()
-        self._check_same(recorded)
-        session = {**environment(), "at": self.header["created"]}
-        self.header = {"run_id": self.header["run_id"], **recorded, "resumed": [*recorded.get("resumed", []), session]}
-        results = self._results()
-        policies = self._policies()
-        first, _ = self._accepted(policies, lambda: folder.write_header(self.header))
-        return self._run(log, [r for r in results if r.error is None], chain([first], policies), subscribers)
+        self._adopt()
+        return self._go_on(log, subscribers)
 
-    def _accepted(self, policies: Iterator[Policy], begin: Callable[[], _T]) -> tuple[Policy, _T]:
-        """The first policy, and what comes of beginning the run once it is known to be the right one."""
-        first = next(policies)
+    def _go_on(self, log: EpisodeLog, subscribers: Sequence[Subscriber]) -> Outcome:
+        """Run what the folder, whose header has been adopted, has not yet."""
+        finished = self._finished()
+        policies = self._policies()
+        first, _ = self._accepted(policies, self._write_record)
+        return self._run(log, finished, chain(first, policies), subscribers)
+
+    def _adopt(self) -> None:
+        """Go on with what the folder says of the run, if it is the same that would be run now."""
+        assert self.folder is not None
+        recorded = self.folder.header()
+        check_same(self.folder.path, recorded, self.header)
+        session = [] if self.shard else [{**environment(), "at": self.created}]
+        resumed = [*recorded.get("resumed", []), *session]
+        self.header = {"run_id": self.header["run_id"], **recorded, **({"resumed": resumed} if resumed else {})}
+
+    def _accepted(self, policies: Iterator[Policy], begin: Callable[[], _T]) -> tuple[list[Policy], _T]:
+        """The first policy (a shard without episodes has none), and what comes of beginning the run with the right one."""
+        first = [*islice(policies, 1)]
         try:
-            self._note_policy(0, first)
+            for policy in first:
+                self._note_policy(self.legs[0], policy)
             return first, begin()
         except BaseException:
-            with suppress(Exception):  # the first error is the one that says what to mend
-                first.close()
+            for policy in first:
+                with suppress(Exception):  # the first error is the one that says what to mend
+                    policy.close()
             raise
+
+    def _create_shared(self) -> EpisodeLog:
+        """Make the folder of a shard's run, or find that another shard has; then be one of them."""
+        assert self.folder is not None
+        noted = [(number, leg["policy_provenance"]) for number, leg in enumerate(self.header["legs"])]
+        self.folder.create_or_find(self.config, self.header)
+        log = self._join()
+        try:
+            for number, provenance in noted:
+                if provenance is not None:
+                    self._note_provenance(number, provenance)
+            self._write_record()
+        except BaseException:
+            log.close()
+            raise
+        return log
+
+    def _join(self) -> EpisodeLog:
+        """The shard's own file in the folder of a run that does what this one is asked to do."""
+        assert self.folder is not None and self.shard is not None
+        check_same_settings(self.folder.path, self.folder.config(), self.config)
+        log = self.folder.open_shard(self.shard)
+        try:
+            self._adopt()
+        except BaseException:
+            log.close()
+            raise
+        return log
+
+    def _write_record(self) -> None:
+        """Say in the folder what the policies are made of."""
+        assert self.folder is not None
+        if self.shard is None:
+            self.folder.write_header(self.header)
+        else:
+            write_sheet(self.folder.path, self.shard, self.header, {**environment(), "at": self.created})
 
     def _create(self) -> EpisodeLog:
         """Make the run's folder: the one asked for, or one of a name that nobody has."""
@@ -209,13 +285,14 @@ class _Evaluation:
         assert self.folder is not None
         again = find_incomplete(self.folder.path, results, self.config.video)
         finished = [r for r in results if r.spec not in again.unrecorded and r.spec not in again.undrawn]
-        tracked = TrackedRun(self.folder.path.resolve(), self.header["run_id"], {"config": self.config.to_json(), **self.header})
+        run_id = self.header["run_id"] if self.shard is None else f"{self.header['run_id']}-{self.shard.slug}"
+        tracked = TrackedRun(self.folder.path.resolve(), run_id, {"config": self.config.to_json(), **self.header})
         tracking = [Tracking(name, tracker(), tracked) for name, tracker in self.trackers]
-        everyone: list[Subscriber] = [Store(log), *tracking, *subscribers]
+        everyone: list[Subscriber] = [Store(log, alone=self.shard is None), *tracking, *subscribers]
         interrupted = False
         try:
             for subscriber in everyone:
-                subscriber.run_started(self.plan, finished)
+                subscriber.run_started(self.part, finished)
                 again.tell(subscriber)
             self._run_legs({result.spec for result in finished}, again.undrawn, policies, everyone)
         except KeyboardInterrupt:
@@ -239,32 +316,38 @@ class _Evaluation:
         subscribers: Sequence[Subscriber],
     ) -> None:
         assert self.folder is not None
-        for number, suite in enumerate(self.suites):
-            missing = [(i, spec) for i, spec in enumerate(self.plan) if spec.suite == suite.name and spec not in done]
+        position = {spec: number for number, spec in enumerate(self.plan)}
+        for number in self.legs:
+            suite = self.suites[number]
+            missing = [(position[spec], spec) for spec in self.part if spec.suite == suite.name and spec not in done]
             with _closed(next(policies)) as policy:
                 policy.keep_output(self.folder.path)
-                if number:
+                if number != self.legs[0]:
                     self._note_policy(number, policy)
-                    self.folder.write_header(self.header)
+                    self._write_record()
                 if missing:
                     self._run_leg(suite, self.config.legs[number], policy, missing, undrawn, subscribers)
 
     def _summarise(self, interrupted: bool = False) -> Outcome:
-        """Write the tables of what is on the disk: what counts is what can be read back."""
+        """Write the tables of what is on the disk: what counts is what can be read back. A shard's are nobody's summary."""
         assert self.folder is not None
         results = self._results()
-        table, chains, groups = success_table(results, self.plan), self._chains(results), self._groups(results)
+        table, chains, groups = success_table(results, self.part), self._chains(results), self._groups(results)
         categories, notices = self._categories(results), merged_notices(self.header)
         others = {"categories": (categories, category_sheet), "groups": (groups, group_sheet), "chains": (chains, chain_sheet)}
-        write_summary(self.folder.path, table, notices, others)
-        complete = sum(result.error is None for result in results) == len(self.plan)
-        return Outcome(self.folder.path, table, chains, groups, categories, notices, complete, interrupted)
+        if self.shard is None:
+            write_summary(self.folder.path, table, notices, others)
+        complete = sum(result.error is None for result in results) == len(self.part)
+        return Outcome(self.folder.path, table, chains, groups, categories, notices, complete, interrupted, self.shard)
 
     def _results(self) -> list[EpisodeResult]:
-        """What the folder has of the plan."""
+        """What the folder has of the plan, or of the shard's part of it."""
         assert self.folder is not None
-        planned = set(self.plan)
+        planned = set(self.part)
         return [result for result in self.folder.results() if result.spec in planned]
+
+    def _finished(self) -> list[EpisodeResult]:
+        return [result for result in self._results() if result.error is None]
 
     def _run_leg(
         self,
@@ -297,12 +380,13 @@ class _Evaluation:
 
     def _policies(self) -> Iterator[Policy]:
         """Policies leg by leg; all are checked and the first is built before a folder is made, so that nothing is refused later."""
-        for number, (leg, suite) in enumerate(zip(self.config.legs, self.suites, strict=True)):
-            planned = {spec.task for spec in self.plan if spec.suite == suite.name}
+        for number in self.legs:
+            leg, suite = self.config.legs[number], self.suites[number]
+            planned = {spec.task for spec in self.part if spec.suite == suite.name}
             sentences = [s for task in suite.tasks() if task.name in planned for s in _told(suite, task)]
-            check_policy_settings(leg.policy, suite, sentences, may_build=number > 0)
-        first = self._make_policy(0)
-        return (first if number == 0 else self._make_policy(number) for number in range(len(self.suites)))
+            check_policy_settings(leg.policy, suite, sentences, may_build=number != self.legs[0])
+        first = [self._make_policy(number) for number in self.legs[:1]]
+        return chain(first, map(self._make_policy, self.legs[1:]))
 
     def _make_policy(self, number: int) -> Policy:
         return make_policy(self.config.legs[number].policy, self.suites[number])
@@ -312,39 +396,16 @@ class _Evaluation:
         leg = self.header["legs"][number]
         record = batch_record(policy, self.suites[number])
         code = code_record(own_code(self.config.legs[number].policy))
-        provenance = masked({**code, **policy.provenance(), **record})
-        if leg["policy_provenance"] not in (None, provenance):
-            assert self.folder is not None
-            raise RunError(
-                f"{self.folder.path} was run with another policy: {differences(leg['policy_provenance'], provenance)}. "
-                "Start a new run, or bring back what changed."
-            )
-        leg["policy_provenance"] = provenance
+        self._note_provenance(number, masked({**code, **policy.provenance(), **record}))
         if policy.batch is not None and not record["batch_invariant"]:
             notice = f"{leg['suite']}: {leg['policy']['name']} is not batch-invariant on this machine: {record['batch_audit']}."
             leg["notices"] = list(dict.fromkeys([*leg["notices"], notice]))
 
-    def _check_same(self, recorded: dict[str, Any]) -> None:
-        assert self.folder is not None
-        if recorded.get("code_sha256", self.header["code_sha256"]) != self.header["code_sha256"]:
-            raise RunError(
-                f"{self.folder.path} cannot be resumed: vlagym's code of environments or policies is no longer that of the run "
-                f"(vlagym {recorded['vlagym']}, commit {recorded['commit']}; this is {self.header['vlagym']}, commit "
-                f"{self.header['commit']}). Install that version again, or start a new run."
-            )
-        for old, new in zip(recorded["legs"], self.header["legs"], strict=True):
-            if old["protocol_sha256"] != new["protocol_sha256"]:
-                raise RunError(
-                    f"{self.folder.path} cannot be resumed: the protocol of {new['suite']} is no longer the recorded one "
-                    f"({differences(old['protocol'], new['protocol'])})."
-                )
-            if old["suite_provenance"] != new["suite_provenance"]:
-                raise RunError(
-                    f"{self.folder.path} cannot be resumed on this machine: {new['suite']} would run on something else "
-                    f"({differences(old['suite_provenance'], new['suite_provenance'])})."
-                )
-        if recorded["plan_sha256"] != self.header["plan_sha256"]:
-            raise RunError(f"{self.folder.path} cannot be resumed: its settings now give another plan than the recorded one.")
+    def _note_provenance(self, number: int, provenance: dict[str, Any]) -> None:
+        leg = self.header["legs"][number]
+        if self.folder is not None:
+            check_same_policy(self.folder.path, leg, provenance)
+        leg["policy_provenance"] = provenance
 
     def _categories(self, results: Sequence[EpisodeResult]) -> pd.DataFrame:
         totals, coverages = weighted_totals_of(self.header), coverages_of(self.header)

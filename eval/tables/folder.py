@@ -6,6 +6,8 @@ Layout::
     run.json           versions, machine, protocols and their hashes, policies, notices, hash of the plan
     episodes.jsonl     one `EpisodeResult` per line, appended and fsynced; of several lines of one episode the last counts, but
                        never an error over a result. Whoever writes to the run has this file locked.
+    episodes.shard-N-of-M.jsonl, run.shard-N-of-M.json
+                       the same of each shard of a run that several processes share, until ``vla-eval merge`` joins them
     trajectories/      states and actions of every episode, on the disk before its line is
     videos/            one MP4 per episode, as far as asked for, likewise
     summary.csv, summary.md
@@ -23,7 +25,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,13 @@ from ..._durable import make_folder, put_in_place, write_durably
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError, StorageError
 from ..plan.config import RunConfig
-from .log import EpisodeLog
+from ..plan.shard import Shard
+from .log import EpisodeLog, is_open
 from .schema import CONFIG_FILE, EPISODES_FILE, checked_header
+from .shards import episode_files, episodes_name, with_sheets
 
 _STAGING = ".vla-eval.*.part"
+_PATIENCE_S, _POLL_S = 5.0, 0.05  # far longer than it takes to fill one
 _STALE_S = 60.0  # far longer than it takes to fill one
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 # What a start that was killed leaves in a folder that was there before, today or in earlier versions.
@@ -91,6 +96,46 @@ class RunFolder:
         self._check_is_run()
         return EpisodeLog(self.episodes_file)
 
+    def create_or_find(self, config: RunConfig, header: dict[str, Any]) -> bool:
+        """Make the folder that the shards of a run share, unless another one has; whether it was made.
+
+        Raises:
+            FolderTakenError: It exists and is neither empty nor a run.
+            StorageError: It cannot be written.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self.is_run():
+            try:
+                self.create(config, header).close()
+                return True
+            except StorageError:
+                raise
+            except RunError:  # another one is filling it, or has just done so
+                if time.monotonic() >= deadline and not self.is_run():
+                    raise
+            time.sleep(_POLL_S)
+        return False
+
+    def is_run(self) -> bool:
+        """Whether the folder holds a run, with all that belongs to it."""
+        return self.header_file.is_file()
+
+    def open_shard(self, shard: Shard) -> EpisodeLog:
+        """A shard's file of episodes, which nobody else can open until it is closed; other shards are none of its business.
+
+        Raises:
+            RunError: The folder holds no run, or another process runs the same shard, other shards, or the run as a whole.
+            StorageError: It cannot be written to.
+        """
+        self._check_is_run()
+        for other, file in episode_files(self.path).items():
+            if other.count != shard.count and is_open(file):
+                raise RunError(
+                    f"{self.path} is being run in {other.count} shards; shard {shard} has to wait until they are done, or to be "
+                    f"one of the {other.count}."
+                )
+        return EpisodeLog(self.path / episodes_name(shard), beside=self.episodes_file)
+
     def write_header(self, header: dict[str, Any]) -> None:
         """Replace run.json; for whoever has the log open.
 
@@ -121,9 +166,9 @@ class RunFolder:
         """What the run ran on.
 
         Raises:
-            RunError: run.json is missing or damaged.
+            RunError: run.json is missing or damaged, or shards of the run measured different things.
         """
-        return checked_header(self.header_file)
+        return with_sheets(self.path, checked_header(self.header_file))
 
     def results(self) -> list[EpisodeResult]:
         """One result per episode, in the order in which they came; a last line that a crash cut short is left out.
@@ -131,25 +176,22 @@ class RunFolder:
         Of several lines of one episode the last counts, but no error over a result. Nothing is modified.
 
         Raises:
-            RunError: A line in the middle is damaged, or the file cannot be read.
+            RunError: A line in the middle is damaged, or a file cannot be read.
         """
-        if not os.path.lexists(self.episodes_file):
-            return []
-        data = EPISODES_FILE.read(self.episodes_file)
-        complete = data.split(b"\n")[:-1]  # the text ends with a newline unless the last line was cut
-        results: dict[EpisodeSpec, EpisodeResult] = {}
+        found: dict[EpisodeSpec, EpisodeResult] = {}
+        for results in self.results_by_file().values():
+            _add(found, results.values())
+        return list(found.values())
+
+    def results_by_file(self) -> dict[Path, dict[EpisodeSpec, EpisodeResult]]:
+        """What each file of episodes has, by episode: those of shards, then the run's own.
+
+        Raises:
+            RunError: As `results`.
+        """
+        own = [self.episodes_file] if os.path.lexists(self.episodes_file) else []
         with _no_garbage_collection():
-            for number, line in enumerate(complete, 1):
-                try:
-                    result = EpisodeResult.from_line(line)
-                except ValueError as error:
-                    raise RunError(
-                        f"{self.episodes_file}, line {number} is damaged: {error}. Remove the line, then resume the run: its "
-                        "episode is run again."
-                    ) from error
-                if result.error is None or result.spec not in results or results[result.spec].error is not None:
-                    results[result.spec] = result
-        return list(results.values())
+            return {file: _read(file) for file in [*episode_files(self.path).values(), *own]}
 
     def _check_is_run(self) -> None:
         try:
@@ -211,6 +253,27 @@ class RunFolder:
     def _taken(self) -> FolderTakenError:
         what = "is not empty" if self.path.is_dir() else "is not a folder"
         return FolderTakenError(f"{self.path} {what}; choose another run_dir, or finish the run in it with resume={self.path}.")
+
+
+def _read(file: Path) -> dict[EpisodeSpec, EpisodeResult]:
+    """What a file of episodes has."""
+    complete = EPISODES_FILE.read(file).split(b"\n")[:-1]  # the text ends with a newline unless the last line was cut
+    found: dict[EpisodeSpec, EpisodeResult] = {}
+    for number, line in enumerate(complete, 1):
+        try:
+            _add(found, (EpisodeResult.from_line(line),))
+        except ValueError as error:
+            raise RunError(
+                f"{file}, line {number} is damaged: {error}. Remove the line, then resume the run: its episode is run again."
+            ) from error
+    return found
+
+
+def _add(found: dict[EpisodeSpec, EpisodeResult], results: Iterable[EpisodeResult]) -> None:
+    """Add later results, where they count."""
+    for result in results:
+        if result.error is None or result.spec not in found or found[result.spec].error is not None:
+            found[result.spec] = result
 
 
 def _sweep(parent: Path) -> None:

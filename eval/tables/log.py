@@ -1,46 +1,50 @@
-"""The file that results are appended to, one line per episode. What a line says is on the disk before anyone hears of it."""
+"""The files that results are appended to, one line per episode. What a line says is on the disk before anyone hears of it."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...episode import EpisodeResult
 from ...errors import RunError, StorageError
 
 _BLOCK_BYTES = 2**16
+_PATIENCE_S = 10.0  # far longer than it takes to make a folder
+_POLL_S = 0.05
 
 
 class EpisodeLog:
-    """An episodes.jsonl that this process alone appends to, from opening to closing.
+    """A file of episodes that this process alone appends to, from opening to closing.
 
     The file itself is what is locked: it is never replaced nor rewritten, so lock and lines belong together, and several processes
     may each append to a file of their own in one folder. A line that counts no more is followed by one that does.
 
     Args:
         path: The file; an empty one is made if there is none.
+        beside: Of a run that several processes share, each with a file of its own: its episodes.jsonl, which none of them writes
+            to and all of them hold, so that nobody takes the run for his own.
 
     Raises:
-        RunError: Another process has it open.
+        RunError: Another process has it open, or the run to itself.
         StorageError: It cannot be written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beside: Path | None = None) -> None:
         self.path = path
+        self._held = None if beside is None else _held_by_several(beside)
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written to: {error.strerror}.") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file = _locked(path, fcntl.LOCK_EX)
         except BlockingIOError as error:
-            os.close(self._file)
-            raise RunError(f"another process is running {path.parent}; wait for it or stop it first.") from error
-        except OSError as error:
-            os.close(self._file)
-            raise StorageError(f"{path} cannot be locked: {error.strerror}. Keep runs on a file system that has locks.") from error
+            self._release()
+            what = path.parent if beside is None else f"this shard of {path.parent}"
+            raise RunError(f"another process is running {what}; wait for it or stop it first.") from error
+        except StorageError:
+            self._release()
+            raise
         self._size = os.fstat(self._file).st_size
 
     def __enter__(self) -> EpisodeLog:
@@ -69,14 +73,22 @@ class EpisodeLog:
         """Add a line; it is on the disk when this returns.
 
         Raises:
-            StorageError: It could not be written, and nothing of it is left; or the file is no longer what was opened.
+            StorageError: As `extend`.
+        """
+        self.extend([result])
+
+    def extend(self, results: Iterable[EpisodeResult]) -> None:
+        """Add lines; they are on the disk when this returns.
+
+        Raises:
+            StorageError: They could not be written, and nothing of them is left; or the file is no longer what was opened.
         """
         self._check_untouched()
-        line = memoryview(json.dumps(result.to_json()).encode() + b"\n")
-        length = len(line)
+        lines = memoryview(b"".join(json.dumps(result.to_json()).encode() + b"\n" for result in results))
+        length = len(lines)
         try:
-            while line:
-                line = line[os.write(self._file, line) :]
+            while lines:
+                lines = lines[os.write(self._file, lines) :]
             os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, self._size)
@@ -86,6 +98,11 @@ class EpisodeLog:
     def close(self) -> None:
         """Let others open it."""
         os.close(self._file)
+        self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
 
     def _check_untouched(self) -> None:
         """Notice that lines would go where nobody finds them."""
@@ -115,3 +132,52 @@ class EpisodeLog:
     @property
     def _remedy(self) -> str:
         return f"To go on: vla-eval resume={self.path.parent}"
+
+
+def is_open(path: Path) -> bool:
+    """Whether a process has a file of episodes open.
+
+    Raises:
+        StorageError: It cannot be opened.
+    """
+    try:
+        os.close(_locked(path, fcntl.LOCK_SH))
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _held_by_several(path: Path) -> int:
+    """The file, open and held together with others; waits while somebody makes the folder."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return _locked(path, fcntl.LOCK_SH)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise RunError(
+                    f"another process has {path.parent} to itself; wait for it or stop it before a shard is run."
+                ) from error
+        time.sleep(_POLL_S)
+
+
+def _locked(path: Path, kind: int) -> int:
+    """The file, open and locked.
+
+    Raises:
+        BlockingIOError: Another process has it locked.
+        StorageError: It cannot be written to, or its file system has no locks.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written to: {error.strerror}.") from error
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise
+    except OSError as error:
+        os.close(file)
+        raise StorageError(f"{path} cannot be locked: {error.strerror}. Keep runs on a file system that has locks.") from error
+    return file

@@ -103,14 +103,14 @@ def checked_header(path: Path) -> dict[str, Any]:
         raise HEADER_FILE.fault(path, f"the name {odd!r} holds control characters")
     if len(set(suites)) < len(suites):
         raise HEADER_FILE.fault(path, "a suite has two legs")
-    shown: dict[str, Any] = _shown(header)
+    shown: dict[str, Any] = shown_values(header)
     return shown
 
 
-def _shown(value: Any) -> Any:
+def shown_values(value: Any) -> Any:
     """A plain value whose texts have their control characters spelled out."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
-        return {printable(key): _shown(inner) for key, inner in value.items()}
-    return [_shown(inner) for inner in value] if isinstance(value, list) else value
+        return {printable(key): shown_values(inner) for key, inner in value.items()}
+    return [shown_values(inner) for inner in value] if isinstance(value, list) else value

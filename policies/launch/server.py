@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 from ...errors import ConfigError, PolicyError
@@ -103,8 +104,7 @@ class LaunchedServer:
     def keep_output(self, folder: Path) -> None:
         """Keep its output in a folder, as server.log (or server-2.log, ...); so far it is where temporary files are."""
         assert self._log is not None
-        taken = len(list(folder.glob("server*.log")))
-        kept = folder / (f"server-{taken + 1}.log" if taken else "server.log")
+        kept = _free_name(folder)
         try:
             self._log = self._log.replace(kept)  # what has it open goes on writing to it
         except OSError:  # another file system: it is copied at the end
@@ -182,6 +182,18 @@ class LaunchedServer:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
             lines = file.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         return f"Its output ({self._log}) ends:\n" + "\n".join(lines) if lines else f"It wrote nothing ({self._log})."
+
+
+def _free_name(folder: Path) -> Path:
+    """An empty file for a server's output, of a name that nobody else has taken, on whatever machine."""
+    for number in count(1):
+        kept = folder / ("server.log" if number == 1 else f"server-{number}.log")
+        try:
+            kept.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return kept
+    raise AssertionError("numbers do not end")
 
 
 def _free_port() -> int:
