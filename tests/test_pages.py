@@ -22,6 +22,7 @@ from vlagym.errors import ConfigError
 from vlagym.eval.cli import bench, command, gate
 from vlagym.eval.plan.config import compose_settings, load_config, split_suites
 from vlagym.eval.plan.sweep import expand
+from vlagym.policies.devices import without_devices
 from vlagym.policies.launch.settings import without_launch
 from vlagym.policies.own import SETTING
 from vlagym.policies.registry import factory_named, own_code
@@ -101,7 +102,7 @@ def check(arguments: Sequence[str]) -> None:
 def check_run(overrides: Sequence[str]) -> None:
     for leg in load_config(overrides).legs:
         make_suite(leg.suite)
-        settings, factory = without_launch(leg.policy), factory_named(leg.policy)
+        settings, factory = without_launch(without_devices(leg.policy)), factory_named(leg.policy)
         settings = {key: value for key, value in settings.items() if key not in ("name", own_code(leg.policy) and SETTING)}
         check_settings("policy.", factory, settings)
 

@@ -56,6 +56,8 @@ EXECUTION_SETTINGS = (
     "allow_code",
     "shard",
 )
+# A setting of the policy that is one too: where its copies are.
+POLICY_DEVICES = "policy.devices"
 # Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
 OTHER_NAMES = {"num_chains": "episodes_per_task"}
 
@@ -162,8 +164,11 @@ class RunConfig:
         return cls(**{**plain, **floats, "legs": tuple(legs), "assets": AssetSettings(**values["assets"])})
 
     def with_execution_of(self, other: RunConfig, names: Sequence[str]) -> RunConfig:
-        """This configuration with the named execution settings taken from another one."""
-        return replace(self, **{name: getattr(other, name) for name in names})
+        """This configuration with the named execution settings, which `POLICY_DEVICES` may be among, taken from another one."""
+        legs = self.legs
+        if POLICY_DEVICES in names:
+            legs = tuple(replace(leg, policy=_on_devices(leg.policy, other.legs[0].policy.get("devices"))) for leg in legs)
+        return replace(self, legs=legs, **{name: getattr(other, name) for name in names if name != POLICY_DEVICES})
 
 
 def load_config(overrides: Sequence[str]) -> RunConfig:
@@ -176,9 +181,15 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     """
     suites, rest = split_suites([_usual_name(override) for override in overrides])
     composed = [compose_settings([f"suite={suite}", *_recipe_of_plain_suite(suite, rest), *rest]) for suite in suites]
-    legs = [{"suite": settings.pop("suite"), "policy": settings.pop("policy")} for settings in composed]
+    legs = [{"suite": s.pop("suite"), "policy": _on_devices(s["policy"], s.pop("policy").get("devices"))} for s in composed]
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
+
+
+def _on_devices(policy: Mapping[str, Any], devices: Any) -> dict[str, Any]:
+    """A policy's settings with these devices; without that setting where it answers in the main process."""
+    settings = {name: value for name, value in policy.items() if name != "devices"}
+    return settings if devices is None else {**settings, "devices": devices}
 
 
 def _recipe_of_plain_suite(suite: str, overrides: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import pickle
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 _HEADER = struct.Struct("!Q")  # length of the pickle that follows, in bytes
@@ -93,5 +94,7 @@ class Channel:
         self._socket.recv(1, socket.MSG_PEEK)
 
     def close(self) -> None:
-        """Close this end; the other one reads the end of the stream."""
+        """Close this end; the other one reads the end of the stream, and so does a thread that is waiting at this one."""
+        with suppress(OSError):  # the other end is gone already
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

@@ -23,9 +23,10 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError
 from ...policies.audit import batch_record
 from ...policies.base import Policy
+from ...policies.devices import devices_of, without_devices
 from ...policies.own import code_record
 from ...policies.registry import check_policy_settings, make_policy, own_code
-from ..plan.config import EXECUTION_SETTINGS, Leg, RunConfig, default_run_dir
+from ..plan.config import EXECUTION_SETTINGS, POLICY_DEVICES, Leg, RunConfig, default_run_dir
 from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
 from ..plan.shard import Shard, shard_of
 from ..plan.trust import check_trusted
@@ -40,7 +41,9 @@ from ..tables.shards import write_sheet
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
 from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
+from .launcher import LocalLauncher
 from .recorded import check_same, check_same_policy, check_same_settings
+from .remote_seats import RemoteSeats
 from .rollout import RecordSettings
 from .runner import Runner
 from .workers import default_worker_count, worker_settings
@@ -384,17 +387,22 @@ class _Evaluation:
             leg, suite = self.config.legs[number], self.suites[number]
             planned = {spec.task for spec in self.part if spec.suite == suite.name}
             sentences = [s for task in suite.tasks() if task.name in planned for s in _told(suite, task)]
-            check_policy_settings(leg.policy, suite, sentences, may_build=number != self.legs[0])
+            devices_of(leg.policy)
+            check_policy_settings(without_devices(leg.policy), suite, sentences, may_build=number != self.legs[0])
         first = [self._make_policy(number) for number in self.legs[:1]]
         return chain(first, map(self._make_policy, self.legs[1:]))
 
     def _make_policy(self, number: int) -> Policy:
-        return make_policy(self.config.legs[number].policy, self.suites[number])
+        settings, suite = self.config.legs[number].policy, self.suites[number]
+        devices = devices_of(settings)
+        if devices is None:
+            return make_policy(settings, suite)
+        return RemoteSeats(without_devices(settings), suite, devices, LocalLauncher())
 
     def _note_policy(self, number: int, policy: Policy) -> None:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
-        record = batch_record(policy, self.suites[number])
+        record = policy.batch_record if isinstance(policy, RemoteSeats) else batch_record(policy, self.suites[number])
         code = code_record(own_code(self.config.legs[number].policy))
         self._note_provenance(number, masked({**code, **policy.provenance(), **record}))
         if policy.batch is not None and not record["batch_invariant"]:
@@ -432,11 +440,11 @@ def execution_settings_in(overrides: Sequence[str]) -> tuple[str, ...]:
     """
     names = []
     for override in overrides:
-        name = override.partition("=")[0].partition(".")[0]
-        if name not in EXECUTION_SETTINGS:
-            raise ConfigError(
-                f"{override!r} cannot be given with resume=: a run keeps its settings. Only {', '.join(EXECUTION_SETTINGS)} may."
-            )
+        key = override.partition("=")[0]
+        name = key if key == POLICY_DEVICES else key.partition(".")[0]
+        if name not in (*EXECUTION_SETTINGS, POLICY_DEVICES):
+            known = ", ".join((*EXECUTION_SETTINGS, POLICY_DEVICES))
+            raise ConfigError(f"{override!r} cannot be given with resume=: a run keeps its settings. Only {known} may.")
         names.append(name)
     return tuple(dict.fromkeys(names))
 

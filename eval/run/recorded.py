@@ -8,7 +8,7 @@ from typing import Any
 
 from ...edges.text import differences
 from ...errors import RunError
-from ..plan.config import EXECUTION_SETTINGS, RunConfig
+from ..plan.config import EXECUTION_SETTINGS, POLICY_DEVICES, RunConfig
 
 
 def check_same_settings(run: Path, recorded: RunConfig, asked: RunConfig) -> None:
@@ -69,7 +69,9 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         if name == "legs":
             for leg in value:
-                found |= _flat(leg, f"{leg['suite']['name']}: ")
+                settings = _flat(leg)
+                settings.pop(POLICY_DEVICES, None)
+                found |= {f"{leg['suite']['name']}: {key}": setting for key, setting in settings.items()}
         elif isinstance(value, Mapping):
             found |= _flat(value, f"{prefix}{name}.")
         else:

@@ -5,28 +5,23 @@ A worker that dies, or does not answer in time, is replaced; what to do about it
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import selectors
-import signal
 import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..._parent import EndWithParent, call
 from ...envs.suite import Suite
 from ...episode import EpisodeSpec
 from ...errors import RunError
 from .channel import Channel
+from .launcher import Launcher, LocalLauncher, Process, exit_reason
 from .messages import Actions, Begin, Lost, Message, Ready, WorkerSettings
 from .rollout import RecordSettings
 from .worker import worker_main
-
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
 
 _CLOSE_TIMEOUT_S = 10.0
 _FIRST_NOTICE_S = 30.0  # an episode's reset takes a few seconds in the slowest suites
@@ -39,7 +34,7 @@ class Worker:
     """The main process's view of one worker."""
 
     index: int
-    process: SpawnProcess
+    process: Process
     channel: Channel
     started: float = field(default_factory=time.monotonic)
     ready: bool = False
@@ -68,15 +63,16 @@ class WorkerPool:
         settings: The same for all.
         size: How many.
         timeout_s: Longest time a worker may take to answer; one that is starting has two minutes at least.
+        launcher: Starts them; on this machine if None.
 
     Raises:
-        RunError: This machine starts no more processes.
+        RunError: No more processes can be started.
     """
 
-    def __init__(self, settings: WorkerSettings, size: int, timeout_s: float) -> None:
+    def __init__(self, settings: WorkerSettings, size: int, timeout_s: float, launcher: Launcher | None = None) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        self._context = multiprocessing.get_context("spawn")
+        self._launcher = launcher or LocalLauncher()
         self.workers: list[Worker] = []
         try:
             for index in range(size):
@@ -140,17 +136,12 @@ class WorkerPool:
             self._kill(self.workers)
 
     def _start(self, index: int) -> Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            arguments = (EndWithParent(), worker_main, theirs, index, self._settings)
-            process = self._context.Process(target=call, args=arguments, name=f"worker-{index}")
-            try:
-                process.start()
-            except OSError as error:
-                ours.close()
-                raise RunError(f"worker {index} cannot be started: {error}. Ask for fewer with workers=N.") from error
-        return Worker(index, process, Channel(ours))
+        try:
+            process, end = self._launcher.start(f"worker-{index}", worker_main, index, self._settings)
+        except RunError as error:
+            raise RunError(f"{str(error).rstrip('.')}. Ask for fewer with workers=N.") from error
+        end.setblocking(False)
+        return Worker(index, process, Channel(end))
 
     def _listen(self, bell: socket.socket, seconds: float | None) -> list[tuple[Worker, Message]]:
         """What workers say within so many seconds, or until the bell; sends on what did not fit their pipes."""
@@ -170,7 +161,7 @@ class WorkerPool:
             message: Message | None = worker.channel.receive()
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.join(_LAST_BREATH_S)
-            return Lost(f"its process {_exit_reason(worker.process.exitcode)}")
+            return Lost(f"its process {exit_reason(worker.process)}")
         if message is not None:
             worker.waiting_since = None
             worker.ready = worker.ready or isinstance(message, Ready)
@@ -191,12 +182,6 @@ class WorkerPool:
             worker.process.kill()
         for worker in workers:
             worker.process.join(_CLOSE_TIMEOUT_S)  # not for ever: a driver may hold on to a process that has been killed
-
-
-def _exit_reason(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"ended with signal {signal.Signals(-exitcode).name}"
-    return "closed its pipe" if exitcode is None else f"ended with exit code {exitcode}"
 
 
 def default_worker_count(episodes: int, asked: int | None) -> int:

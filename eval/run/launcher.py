@@ -1,0 +1,79 @@
+"""Where the processes of a run live: workers, each with an environment, and seats, each with a copy of the policy.
+
+The runner's queue and messages are the same wherever that is; a launcher starts a process and gives the socket to it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..._parent import EndWithParent, call
+from ...errors import RunError
+
+
+class Process(Protocol):
+    """A process somewhere."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """What it ended with (minus the signal that ended it); None while it runs, or where that is not known."""
+
+    def join(self, timeout: float) -> None:
+        """Wait so many seconds for its end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Launcher(ABC):
+    """Starts processes that end with the thread that started them, at the latest."""
+
+    @abstractmethod
+    def start(self, name: str, main: Callable[..., None], *arguments: Any, gpus: float = 0.0) -> tuple[Process, socket.socket]:
+        """Start ``main(its end of a socket, *arguments)``.
+
+        Args:
+            name: What it is called in messages.
+            main: A function of a module.
+            arguments: Can be pickled.
+            gpus: How many it needs, where that decides where it is put.
+
+        Returns:
+            The process, and this end of the socket, which blocks.
+
+        Raises:
+            RunError: It cannot be started.
+        """
+
+    def close(self) -> None:
+        """No more is started."""
+
+
+class LocalLauncher(Launcher):
+    """Processes of this machine."""
+
+    def start(self, name: str, main: Callable[..., None], *arguments: Any, gpus: float = 0.0) -> tuple[Process, socket.socket]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = multiprocessing.get_context("spawn").Process(
+                target=call, args=(EndWithParent(), main, theirs, *arguments), name=name
+            )
+            try:
+                process.start()
+            except OSError as error:
+                ours.close()
+                raise RunError(f"{name} cannot be started: {error}.") from error
+        return process, ours
+
+
+def exit_reason(process: Process) -> str:
+    """How a process ended, for a message."""
+    exitcode = process.exitcode
+    if exitcode is not None and exitcode < 0:
+        return f"ended with signal {signal.Signals(-exitcode).name}"
+    return "closed its pipe" if exitcode is None else f"ended with exit code {exitcode}"
