@@ -33,6 +33,9 @@ def is_run(command: str) -> bool:
 
 
 COMMANDS = sorted({command for page in PAGES if page.stem in RUN for command in commands_of(page) if is_run(command)})
+# Minutes each; what they do is tested piece by piece beside the code.
+SLOW = ("doctor", "bench suite=libero_spatial", "bench policy=openvla", "suite=libero_all")
+MARKED = [pytest.param(command, marks=pytest.mark.slow) if command.startswith(SLOW) else command for command in COMMANDS]
 SHORT_RUN = ["tasks=[0]", "episodes_per_task=1", "workers=1", "video=none"]
 SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]
 
@@ -49,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", MARKED)
 def test_a_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     arguments = shlex.split(command)

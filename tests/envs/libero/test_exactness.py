@@ -114,7 +114,7 @@ def assert_same_by_chunks(env, task: int, trial: int, stock: list[dict]) -> None
         assert_same_picture(chunk.observation, stock[start + chunk.executed])
 
 
-@pytest.mark.parametrize(("name", "task"), CI_TASKS)
+@pytest.mark.parametrize(("name", "task"), [CI_TASKS[0], *(pytest.param(*task, marks=pytest.mark.slow) for task in CI_TASKS[1:])])
 def test_a_late_trial_and_then_the_first_are_those_of_the_reference_loop(libero, name, task):
     suite = libero(name)
     stock = play_reference_loop(name, suite.tasks()[task].name, {0: 16, 3: 8})

@@ -153,7 +153,9 @@ def test_a_full_disk_costs_the_video_and_nothing_else(tmp_path: Path) -> None:
     assert not list((run / "videos").rglob("*.mp4"))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, *(pytest.param(polite, marks=pytest.mark.slow) for polite in (signal.SIGINT, signal.SIGTERM))]
+)
 def test_a_run_that_was_stopped_is_finished_by_resume(tmp_path: Path, records: Records, how: signal.Signals) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     slow = ("policy=random", "suite.step_seconds=0.002", "video=first_per_task")

@@ -38,6 +38,7 @@ SETTINGS = (
 )
 CHEAP = ("video=none", "suite.horizon=40")
 EPISODES = 24
+pytestmark = pytest.mark.slow  # by day tests/envs/libero compares with the stock loop, and the toy suite kills and reorders
 
 
 @pytest.fixture(scope="module", autouse=True)

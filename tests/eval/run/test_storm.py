@@ -40,7 +40,7 @@ ROBOSUITE = ("suite=robosuite", "policy=scripted", "tasks=[lift]", "video=all", 
 # What is written, in one process that dies at every call in turn. A fork costs next to nothing, so these are many.
 
 
-@pytest.mark.parametrize("strikes", [60, pytest.param(5 * LONG, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("strikes", [20, pytest.param(5 * LONG, marks=pytest.mark.slow)])
 def test_a_writer_that_dies_at_any_call_loses_nothing(tmp_path: Path, strikes: int) -> None:
     config = load_config(["suite=toy", "policy=push"])
     generator = random.Random(strikes)
