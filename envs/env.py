@@ -165,6 +165,12 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
     def instruction(self) -> str:
         """The sentence that holds now."""
 
+    @property
+    def asked(self) -> str:
+        """What the sentence that holds now asks for: the task; of a chain, the subtask."""
+        assert self._task is not None
+        return self._task.name
+
     @abstractmethod
     def _save(self) -> EnvState:
         """Everything the simulator needs to go on from here bit for bit, as named arrays."""
@@ -270,9 +276,14 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         assert self._task is not None
         return altered(drawn, self.suite.variation, f"{self._task.name}/{self._trial}/{self._seed}/{camera}", render_state)
 
-    def told(self, sentence: str) -> str:
-        """What the current episode's policy is told instead of a sentence of the suite: the sentence, but for a variation."""
-        sentences = all_said(sentence, self.suite.variation)
+    def told(self, sentence: str, asked: str) -> str:
+        """What the current episode's policy is told instead of a sentence of the suite: the sentence, but for a variation.
+
+        Args:
+            sentence: The suite's own.
+            asked: The task that it asks for, or the subtask of a chain.
+        """
+        sentences = all_said(sentence, self.suite.variation, asked)
         return sentences[self._trial % len(sentences)]
 
     def get_state(self) -> EnvState:
@@ -339,7 +350,11 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
 
     def _observe(self) -> Observation:
         images = {camera: self.render(camera) for camera in self.observation_cameras}
-        return {"images": images, "state": self._state_vector().astype(np.float32), "instruction": self.told(self.instruction)}
+        return {
+            "images": images,
+            "state": self._state_vector().astype(np.float32),
+            "instruction": self.told(self.instruction, self.asked),
+        }
 
     def _info(self, success: bool) -> dict[str, Any]:
         assert self._task is not None

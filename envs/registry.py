@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .._registry import Registry
 from ..edges.settings import check_settings, shown
 from ..errors import ConfigError
-from .variation import read_variation
+from .instructions import SETTING, check_tasks, read_instructions
+from .variation import read_variation, with_instructions
 
 if TYPE_CHECKING:
     from .env import VlaEnv
@@ -40,7 +41,10 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
         ConfigError: Unknown benchmark, an argument it does not take, or a variation that is none or that it cannot make.
     """
     arguments = dict(settings)
+    instructions = read_instructions(arguments.pop(SETTING, None))
     variation = read_variation(arguments.pop("variation", ()))
+    if instructions is not None:
+        variation = with_instructions(variation, instructions)
     benchmark = arguments.pop("benchmark", None)
     if not isinstance(benchmark, str):
         raise ConfigError(f"suite.benchmark must name a benchmark; got {shown(benchmark)}.")
@@ -57,6 +61,8 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
             raise ConfigError(
                 f"suite.variation: {change.kind} cannot be changed in {suite.name}; there {', '.join(suite.can_vary)} can."
             )
+    if instructions is not None:
+        check_tasks(instructions, suite.name, suite.instructed)
     return suite
 
 

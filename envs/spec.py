@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from ..edges.settings import FileName
 from ..episode import Variant
-from .variation import ON_IMAGES_AND_WORDS, Change
+from .variation import ON_IMAGES_AND_WORDS, Change, Instructions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,6 +191,11 @@ class SuiteSettings(ABC):
         return ON_IMAGES_AND_WORDS
 
     @property
+    def instructed(self) -> tuple[str, ...]:
+        """What ``suite.instructions`` can give sentences for: the tasks, or the subtasks of chains."""
+        return tuple(task.name for task in self.tasks())
+
+    @property
     def weighted_total(self) -> str:
         """What the mean over variants by `Variant.weight` is called; empty where there is none."""
         return ""
@@ -204,5 +209,14 @@ class SuiteSettings(ABC):
         """What a trial changes; None for a suite that stands for itself."""
         if not self.variation:
             return None
-        kinds = " + ".join(change.kind for change in self.variation)
+        kinds = " + ".join(self._category(change, task, trial) for change in self.variation)
         return Variant(kinds, kinds, None, plain_trial=trial)
+
+    def _category(self, change: Change, task: str, trial: int) -> str:
+        """What tables call a change: its kind; of several sentences of the user's own for a task, which one."""
+        if not isinstance(change, Instructions):
+            return change.kind
+        if task not in self.instructed or max(len(said) for _, said in change.tasks) == 1:
+            return "own instructions"
+        number = change.number(task, trial)
+        return "the suite's instruction" if number is None else f"own instruction {number}"

@@ -88,7 +88,20 @@ class Words:
     sentences: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-Change = Camera | Light | Noise | Blur | Words
+@dataclass(frozen=True)
+class Instructions:
+    """Sentences of the user's own, by task: trial k is told the k-th of its task's, beginning anew after the last."""
+
+    kind: ClassVar[str] = "words"
+    tasks: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def number(self, task: str, trial: int) -> int | None:
+        """Which of its task's sentences a trial is told, from 1; None for a task that keeps its own."""
+        said = dict(self.tasks).get(task)
+        return None if said is None else trial % len(said) + 1
+
+
+Change = Camera | Light | Noise | Blur | Words | Instructions
 _KINDS: Mapping[str, type[Any]] = {kind.kind: kind for kind in (Camera, Light, Noise, Blur)}
 KINDS = (*_KINDS, Words.kind)
 ON_IMAGES_AND_WORDS = (Noise.kind, Blur.kind, Words.kind)  # what needs nothing of a simulator
@@ -105,10 +118,25 @@ def read_variation(entries: Any) -> tuple[Change, ...]:
         ConfigError: An unknown name or value, words twice, or a file that is not one of paraphrases.
     """
     listed = entries if isinstance(entries, list | tuple) else [] if entries is None else [entries]
-    found = tuple(change for entry in listed for change in _changes(entry))
-    if sum(isinstance(change, Words) for change in found) > 1:
-        raise ConfigError("suite.variation must hold words only once: a sentence cannot be said in two ways at a time.")
-    return found
+    return _said_once(tuple(change for entry in listed for change in _changes(entry)))
+
+
+def with_instructions(variation: tuple[Change, ...], instructions: Instructions) -> tuple[Change, ...]:
+    """The changes and the user's own instructions.
+
+    Raises:
+        ConfigError: The words are changed already.
+    """
+    return _said_once((*variation, instructions))
+
+
+def _said_once(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    if sum(change.kind == Words.kind for change in changes) > 1:
+        raise ConfigError(
+            "suite.variation must hold words only once, and suite.instructions are words too: a sentence cannot be said in two "
+            "ways at a time."
+        )
+    return changes
 
 
 def _changes(entry: Any) -> Iterable[Change]:
@@ -155,6 +183,8 @@ def described(variation: Sequence[Change]) -> str:
 def _described(change: Change) -> str:
     if isinstance(change, Words):
         return f"{change.kind} for {len(change.sentences)} instructions"
+    if isinstance(change, Instructions):
+        return f"own instructions for {len(change.tasks)} task{'s' if len(change.tasks) > 1 else ''}"
     values = [f"{field.name}={value:g}" for field in fields(change) if (value := getattr(change, field.name)) != field.default]
     return " ".join([change.kind, *values])
 
@@ -201,12 +231,20 @@ def altered(picture: Image, variation: Sequence[Change], moment: str, render_sta
     return picture
 
 
-def all_said(sentence: str, variation: Sequence[Change]) -> tuple[str, ...]:
+def all_said(sentence: str, variation: Sequence[Change], task: str) -> tuple[str, ...]:
     """What may be said instead of an instruction; trial k is told the k-th, beginning anew after the last.
+
+    Args:
+        sentence: The suite's own.
+        variation: The changes.
+        task: What it asks for: a task, or the subtask of a chain.
 
     Raises:
         ConfigError: The file of paraphrases has none for it.
     """
+    instructions = next((change for change in variation if isinstance(change, Instructions)), None)
+    if instructions is not None:
+        return dict(instructions.tasks).get(task, (sentence,))
     words = next((change for change in variation if isinstance(change, Words)), None)
     if words is None:
         return (sentence,)

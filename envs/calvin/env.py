@@ -118,6 +118,10 @@ class CalvinEnv(VlaEnv):
         return self._sentences[self.subtask]
 
     @property
+    def asked(self) -> str:
+        return self.subtask
+
+    @property
     def subtask(self) -> str:
         """Name of the subtask under way, or of the last one when the chain is over."""
         return self._subtasks[min(self._link, len(self._subtasks) - 1)]

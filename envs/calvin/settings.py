@@ -14,6 +14,7 @@ from ..._registry import unknown_name
 from ...edges.settings import Count, check_fields
 from ..spec import ActionSpec, StateField, StateSpec, SuiteSettings, Task
 from ..variation import KINDS, Light
+from .oracle import TASKS
 from .scenes import EVALUATION_SCENE, SCENES
 from .sequences import CHAIN_LENGTH, evaluation_chains
 
@@ -103,6 +104,11 @@ class CalvinSettings(SuiteSettings):
     def can_vary(self) -> tuple[str, ...]:
         """But for the light: pybullet's EGL renderer draws every colour and strength of it alike."""
         return tuple(kind for kind in KINDS if kind != Light.kind)
+
+    @property
+    def instructed(self) -> tuple[str, ...]:
+        """The 34 subtasks."""
+        return tuple(TASKS)
 
     def tasks(self) -> tuple[Task, ...]:
         horizon = CHAIN_LENGTH * self.steps_per_subtask

@@ -39,7 +39,7 @@ from ...envs.registry import BENCHMARKS, make_suite
 from ...errors import ConfigError
 from ...policies import own
 from ...policies.registry import MODELS, POLICIES
-from .overrides import as_typed
+from .overrides import as_typed, unquoted
 from .shard import AUTO, shard_of
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
@@ -59,7 +59,10 @@ EXECUTION_SETTINGS = (
 # A setting of the policy that is one too: where its copies are.
 POLICY_DEVICES = "policy.devices"
 # Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
-OTHER_NAMES = {"num_chains": "episodes_per_task"}
+OTHER_NAMES = {"num_chains": "episodes_per_task", "suite.annotations": "suite.instructions"}
+
+
+_SENTENCE = "suite.instruction="
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
         ConfigError: An unknown key, suite or policy (near names are suggested) or a value of the wrong kind.
     """
     suites, rest = split_suites([_usual_name(override) for override in overrides])
-    composed = [compose_settings([f"suite={suite}", *_recipe_of_plain_suite(suite, rest), *rest]) for suite in suites]
+    composed = [_composed(suite, rest) for suite in suites]
     legs = [{"suite": s.pop("suite"), "policy": _on_devices(s["policy"], s.pop("policy").get("devices"))} for s in composed]
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
@@ -190,6 +193,26 @@ def _on_devices(policy: Mapping[str, Any], devices: Any) -> dict[str, Any]:
     """A policy's settings with these devices; without that setting where it answers in the main process."""
     settings = {name: value for name, value in policy.items() if name != "devices"}
     return settings if devices is None else {**settings, "devices": devices}
+
+
+def _composed(suite: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The settings of a run of one suite; a single sentence becomes the instructions of the one task that is run."""
+    said = [o.removeprefix(_SENTENCE) for o in overrides if o.startswith(_SENTENCE)]
+    if not said or "instruction" in compose_settings([f"suite={suite}"])["suite"]:  # a setting of that name of the suite's own
+        return compose_settings([f"suite={suite}", *_recipe_of_plain_suite(suite, overrides), *overrides])
+    settings = _composed(suite, [o for o in overrides if not o.startswith(_SENTENCE)])
+    if settings["suite"]["instructions"] is not None:
+        raise ConfigError("suite.instruction is for one task and suite.instructions a file for several; give one of them.")
+    known = list(make_suite(settings["suite"]).instructed)
+    asked = known if settings["tasks"] is None else _sequence("tasks", settings["tasks"])
+    if len(asked) != 1 or (isinstance(asked[0], int) and asked[0] >= len(known)):
+        raise ConfigError(
+            f"suite.instruction is one sentence for one task: choose it with tasks=[NAME] (of {', '.join(known[:5])}, ...), or "
+            "give sentences for several with suite.instructions=FILE."
+        )
+    task = known[asked[0]] if isinstance(asked[0], int) else asked[0]
+    settings["suite"]["instructions"] = {task: unquoted(said[-1])}
+    return settings
 
 
 def _recipe_of_plain_suite(suite: str, overrides: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ PATHS = (
     "policy.environment",
     "policy.instruction_encoder",
     "policy.run",
+    "suite.instructions",
 )
 NAMES = ("policy.component_step", "policy.unnorm_key", "policy.platform")
 
@@ -40,7 +41,7 @@ def as_typed(override: str) -> str:
         return override
     if key in PATHS or key in NAMES:
         return (
-            override if value in ("null", "") else f"{key}={_quoted(_path(_unquoted(value)) if key in PATHS else _unquoted(value))}"
+            override if value in ("null", "") else f"{key}={_quoted(_path(unquoted(value)) if key in PATHS else unquoted(value))}"
         )
     if _PLAIN.fullmatch(value) or _QUOTED.fullmatch(value) or _is_read_by_hydra(override):
         return override
@@ -61,7 +62,8 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """A value without the quotes around it."""
     return text[1:-1] if _QUOTED.fullmatch(text) else text
 
 

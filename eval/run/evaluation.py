@@ -429,7 +429,7 @@ class _Evaluation:
 
 def _told(suite: Suite, task: Task) -> Sequence[str]:
     """The sentences that a policy will be given; of a chain, what its task is called."""
-    return (task.instruction,) if task.chain > 1 else all_said(task.instruction, suite.variation)
+    return (task.instruction,) if task.chain > 1 else all_said(task.instruction, suite.variation, task.name)
 
 
 def execution_settings_in(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -300,7 +300,10 @@ class VideoRecorder(Recorder):
 
 def _links(env: VlaEnv) -> tuple[SubtaskResult, ...]:
     """The results of a chain's links so far, with the words that the policy was told."""
-    return tuple(replace(link, instruction=env.told(link.instruction)) for link in env.subtask_results())
+    links, known = env.subtask_results(), env.suite.instructed
+    return tuple(
+        replace(link, instruction=env.told(link.instruction, link.name if link.name in known else env.asked)) for link in links
+    )
 
 
 def wants_video(choice: VideoChoice, spec: EpisodeSpec, success: bool | None) -> bool:

@@ -17,6 +17,7 @@ from vlagym.envs.registry import make_suite
 from vlagym.envs.suite import Suite, protocol_sha256
 from vlagym.envs.variation import Blur, Camera, Light, Noise, altered, described, light_factors, moved, read_variation
 from vlagym.errors import ConfigError
+from vlagym.eval.plan.config import load_config
 
 settings_of = cache(suite_settings)
 
@@ -162,4 +163,90 @@ def test_an_episode_is_told_its_trials_paraphrase(tmp_path: Path) -> None:
     told = [env.reset(options={"trial": trial})[0]["instruction"] for trial in (2, 1, 0)]
     assert told == ["raise the cube", "heave the cube", "raise the cube"]
     assert env.reset(options={"task": "stack"})[0]["instruction"] == "please put the red cube on top of the green cube"
+    env.close()
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """Own instructions: two sentences for one task of robosuite, one for another."""
+    file = tmp_path / "words.yaml"
+    file.write_text("lift: [raise the block, schnapp dir den Würfel]\ndoor: open it\n", encoding="utf-8")
+    return file
+
+
+def test_own_instructions_are_told_by_task_and_every_sentence_is_a_variation(words: Path) -> None:
+    suite = varied("robosuite", instructions=str(words))
+    env = suite.make_env(())
+    told = [env.reset(options={"task": "lift", "trial": trial})[0]["instruction"] for trial in range(3)]
+    assert told == ["raise the block", "schnapp dir den Würfel", "raise the block"]
+    env.reset(options={"task": "stack"})
+    assert env.told(env.instruction, env.asked) == "put the red cube on top of the green cube"
+    env.close()
+    changed = {(task, trial): suite.variant(task, trial) for task in ("lift", "stack") for trial in range(2)}
+    assert {key: (v.category, v.plain_trial) for key, v in changed.items() if v} == {
+        ("lift", 0): ("own instruction 1", 0),
+        ("lift", 1): ("own instruction 2", 1),
+        ("stack", 0): ("the suite's instruction", 0),
+        ("stack", 1): ("the suite's instruction", 1),
+    }
+    assert suite.protocol()["variation"] == [
+        {"kind": "words", "tasks": (("door", ("open it",)), ("lift", ("raise the block", "schnapp dir den Würfel")))}
+    ]
+    assert suite.plain_suite == "robosuite"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("lfit: raise it", r"suite\.instructions: unknown task of robosuite 'lfit'\. Did you mean 'lift'"),
+        ("lift: []", r"words\.yaml is not a file of instructions that can be read: lift"),
+        ("lift: 3", r"words\.yaml is not a file of instructions that can be read: lift"),
+        ("{}", r"words\.yaml is not a file of instructions that can be read"),
+        ("lift: ' '", r"lift: a sentence must be one line of at most 512 characters, none of them a control character; got ' '"),
+        ('lift: "a\\u001bb"', r"lift: a sentence must be one line"),
+        ("[", r"not YAML"),
+    ],
+)
+def test_what_are_no_instructions_is_refused_in_a_sentence(content: str, said: str, words: Path) -> None:
+    words.write_text(content)
+    with pytest.raises(ConfigError, match=said) as caught:
+        varied("robosuite", instructions=str(words))
+    assert "\n" not in str(caught.value)
+
+
+def test_words_are_changed_once_and_only_where_they_are_not_the_benchmarks(words: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_text('{"a": "b"}')
+    with pytest.raises(ConfigError, match=r"a sentence cannot be said in two ways at a time"):
+        varied("robosuite", {"words": {"file": str(tmp_path / "words.json")}}, instructions=str(words))
+    with pytest.raises(ConfigError, match=r"words cannot be changed in libero_para"):
+        varied("libero_para", instructions=str(words))
+
+
+def test_one_sentence_is_for_the_one_task_that_is_run() -> None:
+    said = {"lift": "raise it, please"}
+    for chosen in ("lift", "0"):
+        config = load_config([f"tasks=[{chosen}]", "suite.instruction=raise it, please"])
+        assert config.legs[0].suite["instructions"] == said
+    for overrides in ([], ["tasks=[lift,door]"], ["tasks=[99]"]):
+        with pytest.raises(ConfigError, match=r"one sentence for one task: choose it with tasks=\[NAME\] \(of lift"):
+            load_config(["suite.instruction=raise it", *overrides])
+    # where a suite has a setting of that name, it is that setting
+    assert (
+        load_config(["suite=libero_plus_goal", "suite.instruction=clean", "policy=random"]).legs[0].suite["instruction"] == "clean"
+    )
+
+
+def test_calvins_annotations_are_of_its_subtasks(tmp_path: Path) -> None:
+    file = tmp_path / "enriched.json"
+    file.write_text(json.dumps({"open_drawer": ["pull the drawer", "slide the drawer open"]}))
+    config = load_config(["suite=calvin_d", "policy=random", f"suite.annotations={file}"])
+    suite = make_suite(config.legs[0].suite)
+    file.write_text(json.dumps({"open_drawr": "pull it"}))
+    with pytest.raises(ConfigError, match="Did you mean 'open_drawer'"):
+        make_suite(config.legs[0].suite)
+    need_suite("calvin_d")
+    env = suite.make_env(())
+    env.reset(options={"trial": 3, "subtasks": ("open_drawer", "close_drawer")})
+    assert env.told(env.instruction, env.asked) == "slide the drawer open"
+    assert env.told("push it", "close_drawer") == "push it"
     env.close()
