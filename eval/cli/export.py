@@ -1,17 +1,24 @@
-"""``vla-eval export``: a run's results for a model card on the Hugging Face hub, and in LeRobot's form."""
+"""``vla-eval export``: a run's results for a model card and in LeRobot's form, and its episodes as a data set to train on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
-from ...errors import ConfigError, StorageError
+from rich.console import Console
+
+from ...errors import ConfigError, DependencyError, StorageError
+from ..publish.episodes import live_again, trajectory_of
 from ..publish.hub import model_card, model_name
 from ..publish.lerobot import eval_info
+from ..publish.lerobot_data import LeRobotDataset
 from ..record.console import make_console
-from ..tables.runs import load_run
+from ..report.render import matching_suite, select_episodes
+from ..tables.runs import Run, load_run
 from .arguments import CommandParser
+from .render import as_size
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,26 +28,40 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: The run is incomplete, or nothing says what to write.
         VlagymError: Not a run, or files that cannot be written.
     """
-    parser = CommandParser(prog="vla-eval export", description="A complete run's results in the form of others; nothing is sent.")
+    parser = CommandParser(
+        prog="vla-eval export", description="A run's results and episodes in the form of others; nothing is sent."
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "--hub", action="store_true", required=True, help="model-card.md (model-index) and LeRobot's eval_info.json"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--hub", action="store_true", help="model-card.md (model-index) and LeRobot's eval_info.json")
+    what.add_argument(
+        "--lerobot", type=Path, metavar="FOLDER", help="write episodes as a LeRobot data set (v3.0) into a new folder"
     )
     parser.add_argument("--model", metavar="NAME", help="what the card calls the model (default: the checkpoint's name)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--export beside the run")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="of --hub (default: RUN--export beside the run)")
+    parser.add_argument(
+        "--episodes", default="successes", metavar="WHICH", help="of the data set: successes (default), failures, all, or 3,17"
+    )
+    parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of the data set's images (default: the protocol's)")
     arguments = parser.parse_args(argv)
-    run = load_run(arguments.run)
+    run, console = load_run(arguments.run), make_console()
+    if arguments.lerobot is not None:
+        _write_data_set(run, arguments.lerobot, arguments.episodes, as_size(arguments.size), console)
+    else:
+        _write_for_the_hub(run, arguments.output or run.path.resolve().with_name(f"{run.name}--export"), arguments.model, console)
+    return 0
+
+
+def _write_for_the_hub(run: Run, output: Path, model: str | None, console: Console) -> None:
     if not run.complete:
         raise ConfigError(
             f"{run.path} is incomplete ({len(run.missing)} episodes not run, {len(run.errors)} errors), and a published number "
             f"stands for a whole run: vla-eval resume={run.path} first."
         )
-    output = arguments.output or run.path.resolve().with_name(f"{run.name}--export")
     files = {
-        "model-card.md": model_card(run, arguments.model or model_name(run)),
+        "model-card.md": model_card(run, model or model_name(run)),
         "eval_info.json": json.dumps(eval_info(run), indent=2) + "\n",
     }
-    console = make_console()
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -48,4 +69,33 @@ def main(argv: Sequence[str]) -> int:
             console.print(f"written: {output / name}", highlight=False, markup=False, soft_wrap=True)
     except OSError as error:
         raise StorageError(f"{output} cannot be written: {error.strerror}.") from error
-    return 0
+
+
+def _write_data_set(run: Run, folder: Path, which: str, size: tuple[int, int] | None, console: Console) -> None:
+    """Write the chosen episodes; every one is executed again, and one that comes out differently ends it."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(f"writing a LeRobot data set needs pyarrow ({error}): pip install 'vlagym[parquet]'.") from error
+    if len(run.config.legs) > 1:
+        raise ConfigError(
+            f"{run.path} has several suites, whose actions and images a data set cannot mix; export runs of one suite."
+        )
+    chosen = select_episodes(run, which)
+    with run.config.assets.in_force():
+        suite = matching_suite(run, run.config.legs[0], run.header["legs"][0])
+        sizes = {camera: size or protocol for camera, protocol in suite.camera_sizes.items()}
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as error:
+            raise StorageError(f"{folder} exists; name a new folder, so that no data set is mixed with another.") from error
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error.strerror}.") from error
+        data = LeRobotDataset(folder, suite, sizes)
+        with closing(suite.make_env(())) as env:
+            for number, result in enumerate(chosen, 1):
+                live_again(env, result, trajectory_of(run, result), size, data.take)
+                data.end_episode()
+                console.print(f"[{number}/{len(chosen)}] {result.spec.id}: {result.steps} frames", highlight=False, markup=False)
+    data.close()
+    console.print(f"data set: {folder}", highlight=False, markup=False, soft_wrap=True)

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     output = arguments.output or run.path.resolve().with_name(f"{run.name}--rendered")
     if output.resolve().is_relative_to(run.path.resolve()):
         raise ConfigError(f"{output} is inside the run, which is never modified; choose another --output.")
-    drawing = Drawing(_cameras(arguments.camera), _size(arguments.size), arguments.fps)
+    drawing = Drawing(_cameras(arguments.camera), as_size(arguments.size), arguments.fps)
     chosen = select_episodes(run, arguments.episodes)
     console = make_console()
     drawn = []
@@ -63,7 +63,12 @@ def _cameras(given: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(name for part in given for name in part.split(",") if name) if given else None
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def as_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of WIDTHxHEIGHT; None for None.
+
+    Raises:
+        ConfigError: It is not such a size.
+    """
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)

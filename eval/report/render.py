@@ -110,7 +110,7 @@ def render_episodes(
         for leg, header in zip(run.config.legs, run.header["legs"], strict=True):
             jobs = [_job(run, result, index[result.spec], output) for result in results if result.spec.suite == leg.suite["name"]]
             if jobs:
-                yield from _render_leg(_matching_suite(run, leg, header), jobs, run, drawing, workers)
+                yield from _render_leg(matching_suite(run, leg, header), jobs, run, drawing, workers)
 
 
 def write_grid(drawn: Sequence[Drawn], path: Path) -> None:
@@ -158,7 +158,7 @@ def _job(run: Run, result: EpisodeResult, index: int, output: Path) -> _Job:
     return _Job(result, trajectory, output, video)
 
 
-def _matching_suite(run: Run, leg: Leg, header: dict[str, Any]) -> Suite:
+def matching_suite(run: Run, leg: Leg, header: dict[str, Any]) -> Suite:
     """The suite of a leg, if it is still what the run was made with.
 
     Raises:
