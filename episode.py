@@ -87,6 +87,30 @@ class SubtaskResult:
     steps: _Steps
 
 
+_Amount = Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What an episode came to on the simulated clock of a run with ``realtime`` (see `vlagym.eval.plan.realtime`).
+
+    Attributes:
+        decisions: Answers of the policy that were acted on.
+        held_steps: Steps in which the robot only held still, because no answer was there.
+        seconds: Simulated time, from the first observation to the end; a world that stops for the policy takes its time too.
+        completion_s: Simulated time until the success condition first held; None if it never did.
+        path_length_m: Of the tool; None where a suite's state does not say where that is.
+        mean_squared_jerk: Of the tool, m^2/s^6: third differences of its position from step to step.
+    """
+
+    decisions: _Steps
+    held_steps: _Steps
+    seconds: _Amount
+    completion_s: _Amount | None
+    path_length_m: _Amount | None
+    mean_squared_jerk: _Amount | None
+
+
 @dataclass(frozen=True)
 class EpisodeResult:
     """What came of one episode.
@@ -103,6 +127,7 @@ class EpisodeResult:
         final_state_sha256: Hash of the physics state after the last step.
         error: Why the episode could not be run; None otherwise. An error is neither a success nor a failure of the policy.
         execution: What may differ between two runs of the same episode: worker, attempts, times in seconds, file names.
+        timing: What it came to on the simulated clock; None where the world waited for the policy.
     """
 
     spec: EpisodeSpec
@@ -118,6 +143,7 @@ class EpisodeResult:
     subtasks: tuple[SubtaskResult, ...] = ()
     error: str | None = None
     execution: Mapping[str, Any] = field(default_factory=dict)
+    timing: Timing | None = None
 
     @property
     def outcome(self) -> EpisodeResult:
@@ -125,8 +151,10 @@ class EpisodeResult:
         return replace(self, execution={})
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON values, the spec's four fields first."""
+        """The record as plain JSON values, the spec's four fields first; without a timing where there is none."""
         record = asdict(self)
+        if self.timing is None:
+            del record["timing"]
         return {**record.pop("spec"), **record, "subtasks": list(record["subtasks"])}
 
     @classmethod
@@ -191,6 +219,7 @@ class _Record(Struct):
     subtasks: tuple[SubtaskResult, ...]
     error: str | None
     execution: dict[str, Any]
+    timing: Timing | None = None
 
 
 _RECORD_DECODER = msgspec.json.Decoder(_Record)
@@ -216,6 +245,7 @@ def _result(record: _Record) -> EpisodeResult:
         record.subtasks,
         None if record.error is None else printable(record.error),
         record.execution,
+        record.timing,
     )
 
 

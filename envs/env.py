@@ -195,6 +195,14 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         """
         raise EnvError(f"{self.suite.name}: no floor is defined for this suite.")
 
+    def _present_pose(self) -> Float64Array:
+        """float64[A - 1]: where the robot stands, as an action of absolute control names it.
+
+        Raises:
+            EnvError: This benchmark does not say.
+        """
+        raise EnvError(f"{self.suite.name}: no pose can be held before the first action of absolute control.")
+
     def _next_subtask(self) -> bool:
         """Go on to the next instruction because the policy says it is done with this one; False where the episode then ends."""
         return False
@@ -255,6 +263,18 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
             self._over = True
             return replace(result, ended_by="policy", new_subtask=False)
         return replace(result, observation=self._observe(), new_subtask=result.new_subtask or goes_on)
+
+    def hold_action(self, last: NDArray[np.floating[Any]] | None) -> Float64Array:
+        """The action float64[A] that keeps the robot as it is (see `ActionSpec.hold`).
+
+        Args:
+            last: The last action that was executed in the episode; None before the first.
+
+        Raises:
+            EnvError: Absolute control, no action yet, and the benchmark does not say where the robot stands.
+        """
+        spec = self.suite.action_spec
+        return spec.hold(last, self._present_pose() if last is None and spec.mode == "absolute" else None)
 
     def render(self, camera: str = "primary", height: int | None = None, width: int | None = None) -> Any:
         """The present moment as uint8[height, width, 3]; the protocol's size by default. Drawn once per moment and size."""

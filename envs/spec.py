@@ -56,6 +56,8 @@ class ActionSpec:
         unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians.
         gripper_open, gripper_closed: Values that mean fully open and fully closed.
         control_hz: Actions per simulated second.
+        gripper_at_start: Command that is in force when the policy takes over; None: open.
+        gripper_still: Value that leaves the gripper as it is, where it is told how far to move; None: the last command repeated.
     """
 
     names: tuple[str, ...]
@@ -68,11 +70,27 @@ class ActionSpec:
     gripper_open: float
     gripper_closed: float
     control_hz: float
+    gripper_at_start: float | None = None
+    gripper_still: float | None = None
 
     @property
     def size(self) -> int:
         """A, the length of an action."""
         return len(self.names)
+
+    def hold(self, last: NDArray[np.floating[Any]] | None, pose: NDArray[np.floating[Any]] | None = None) -> Float64Array:
+        """The action float64[A] that keeps the robot as it is while it has nothing to do: no motion, or the last pose again.
+
+        Args:
+            last: The last action that was executed; None before the first.
+            pose: float[A - 1] where it stands, as an action names it; only looked at in absolute control before the first action.
+        """
+        action = np.zeros(self.size)
+        if self.mode == "absolute":
+            action[:-1] = last[:-1] if last is not None else pose
+        start = self.gripper_open if self.gripper_at_start is None else self.gripper_at_start
+        action[-1] = self.gripper_still if self.gripper_still is not None else start if last is None else last[-1]
+        return action
 
     def differences(self, other: ActionSpec) -> list[str]:
         """Fields in which the other spec differs, as ``field: here != there``; names, range and rate need no converting."""
@@ -104,6 +122,16 @@ class StateSpec:
     def size(self) -> int:
         """S, the length of the state vector."""
         return sum(f.size for f in self.fields)
+
+    @property
+    def tool_position(self) -> slice | None:
+        """Where the tool's position [3] (m) stands in the vector: the first field of three whose name ends in ``_pos``."""
+        begin = 0
+        for field_ in self.fields:
+            if field_.size == 3 and field_.name.endswith("_pos"):
+                return slice(begin, begin + 3)
+            begin += field_.size
+        return None
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,16 @@ class PolicyObservation(Observation, total=False):
         episode_id: `EpisodeSpec.id` of the episode it belongs to.
         step: Policy steps executed in the episode so far.
         privileged: Named facts no camera gives, only for a policy that sets `Policy.needs_privileged_state`.
+        previous_actions: float[n, A]: what is left of its last chunk from this step on, and is executed until the answer acts; only
+            in a run with ``realtime``, whatever its delay.
+        delay_steps: Control steps until the answer to this observation acts; likewise.
     """
 
     episode_id: str
     step: int
     privileged: dict[str, NDArray[np.float64]]
+    previous_actions: NDArray[np.floating[Any]]
+    delay_steps: int
 
 
 class Policy(ABC):

@@ -19,6 +19,7 @@ from ...episode import SubtaskResult
 from ...errors import EnvError
 from ..env import StepOutcome, VlaEnv
 from ..spec import Task
+from ._bullet import p
 from .annotations import load_annotations
 from .oracle import TASKS, is_done
 from .painter import painter
@@ -102,6 +103,12 @@ class CalvinEnv(VlaEnv):
 
     def _state_vector(self) -> Float64Array:
         return np.asarray(self._world.robot_obs(), np.float64)
+
+    def _present_pose(self) -> Float64Array:
+        pos, euler = np.split(self._state_vector()[:6], 2)
+        if self.suite.action_form == "absolute_euler":
+            return np.concatenate([pos, euler])
+        return np.concatenate([pos, p.getQuaternionFromEuler(euler)])
 
     def privileged_state(self) -> dict[str, Float64Array]:
         """``robot_obs`` [15], ``scene_obs`` [24], each block's xyz and Euler xyz [6], the ``subtask``'s index in `TASKS` [1]."""

@@ -159,6 +159,9 @@ class LiberoEnv(VlaEnv):
     def instruction(self) -> str:
         return self._instruction
 
+    def _present_pose(self) -> Float64Array:
+        return self._world.engine.eef_pose()
+
     def privileged_state(self) -> dict[str, Float64Array]:
         """``NAME_pos`` [3] (m) and ``NAME_quat_wxyz`` [4] of every object and fixture of the task, in the world frame."""
         engine = self._world.engine

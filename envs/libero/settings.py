@@ -6,7 +6,7 @@ Protocol: openvla/experiments/robot/libero/run_libero_eval.py (its numbers are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...edges.settings import Count, Index, Name, Pixels, Seed, check_fields
@@ -62,7 +62,8 @@ class LiberoSettings(SuiteSettings):
 
     @property
     def action_spec(self) -> ActionSpec:
-        return ACTION_SPEC if self.control == "delta" else ABSOLUTE_ACTION_SPEC
+        spec = ACTION_SPEC if self.control == "delta" else ABSOLUTE_ACTION_SPEC
+        return replace(spec, gripper_at_start=spec.gripper_open)  # as the settle steps leave it
 
     @property
     def state_spec(self) -> StateSpec:

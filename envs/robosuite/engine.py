@@ -226,6 +226,14 @@ class Engine:
             data.qpos[self._robot._ref_joint_pos_indexes],
         )
 
+    def eef_pose(self) -> Float64Array:
+        """float64[6]: where the fingertips are, as an absolute action names it: position (m) and rotation vector (rad), world."""
+        from robosuite.utils.transform_utils import mat2quat, quat2axisangle
+
+        site = self._robot.eef_site_id
+        turn = quat2axisangle(mat2quat(self.data.site_xmat[site].reshape(3, 3).copy()))
+        return np.concatenate([self.data.site_xpos[site], turn])
+
     def place_camera(self, name: str, pos: Sequence[float], quat_wxyz: Sequence[float]) -> None:
         """Put a camera elsewhere until the next `restore`; position in m, both relative to its body."""
         camera = self.env.sim.model.camera_name2id(name)

@@ -25,6 +25,7 @@ ACTION_SPEC = ActionSpec(
     gripper_open=-1.0,
     gripper_closed=1.0,
     control_hz=CONTROL_HZ,
+    gripper_at_start=0.0,  # the fingers stay where they are, half open
 )
 
 # With use_delta off the controller takes the pose itself, in metres and radians (robosuite 1.4.0, controllers/osc.py, set_goal).

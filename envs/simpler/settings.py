@@ -79,6 +79,7 @@ class SimplerSettings(SuiteSettings):
             gripper_open=1.0 if widowx else -1.0,
             gripper_closed=-1.0 if widowx else 1.0,
             control_hz=(WIDOWX if widowx else GOOGLE).control_hz,
+            gripper_still=None if widowx else 0.0,
         )
 
     @property

@@ -35,6 +35,7 @@ class ConnectionTiming:
         p99_ms: Likewise 99 %.
         observations_per_second: Of all connections together.
         client_cpu_ms: Processor time of this process per observation.
+        call_ms: Time of every timed answer, in the order in which they came.
     """
 
     connections: int
@@ -44,6 +45,7 @@ class ConnectionTiming:
     p99_ms: float
     observations_per_second: float
     client_cpu_ms: float
+    call_ms: tuple[float, ...]
 
 
 def measure_connections(
@@ -108,7 +110,8 @@ def _measure(policy: Policy, suite: Suite, count: int, calls: int, warm_up: int)
     took, used = time.perf_counter() - began, time.process_time() - cpu
     p50, p95, p99 = (1000 * float(np.percentile(seconds, p)) for p in (50, 95, 99))
     asked = len(seconds)
-    return ConnectionTiming(len(seats), asked, p50, p95, p99, asked / took, 1000 * used / asked)
+    call_ms = tuple(1000 * second for second in seconds)
+    return ConnectionTiming(len(seats), asked, p50, p95, p99, asked / took, 1000 * used / asked, call_ms)
 
 
 def connection_table(timings: Sequence[ConnectionTiming]) -> Table:

@@ -46,6 +46,7 @@ class BatchTiming:
         least_ms: What the network takes at least on this device (`Limits.least_seconds`); None where that is not known.
         bound_by: Which limit binds which stage (`Limits.shares`).
         agreement: Passes of a fixed shape against the plain forward pass; None where there is no other way to compute.
+        call_ms: Time of every timed call, in their order.
     """
 
     batch: int
@@ -58,6 +59,7 @@ class BatchTiming:
     least_ms: float | None = None
     bound_by: str = ""
     agreement: Agreement | None = None
+    call_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def _measure_batch(policy: Policy, suite: Suite, batch: int, calls: int, warm_up
         observations_per_second=batch * calls / sum(seconds),
         actions_per_second=actions / sum(seconds),
         peak_memory_bytes=memory.peak(),
+        call_ms=tuple(1000 * took for took in seconds),
     )
 
 

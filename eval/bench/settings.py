@@ -37,6 +37,7 @@ class PolicyBench:
     calls: Count
     warm_up: Index
     json: Text | None
+    profile: Text | None
 
 
 @dataclass(frozen=True)

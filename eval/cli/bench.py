@@ -16,7 +16,10 @@ from ...envs.registry import make_suite
 from ...policies.registry import make_policy
 from ..bench.settings import EnvironmentsBench, PolicyBench, ResultsBench
 from ..plan.config import compose_settings
+from ..plan.realtime import MOST_LATENCIES, LatencyProfile
 from ..record.console import make_console
+from ..record.provenance import environment
+from .arguments import as_settings
 
 _BATCHES, _GPU_BATCHES = (1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64)
 _DECLARED = {"bench": EnvironmentsBench, "bench_policy": PolicyBench, "bench_results": ResultsBench}
@@ -24,6 +27,7 @@ _DECLARED = {"bench": EnvironmentsBench, "bench_policy": PolicyBench, "bench_res
 
 def main(argv: Sequence[str]) -> int:
     """Measure what the settings ask for; returns the exit code."""
+    argv = as_settings(argv, ("json", "profile"))
     name, measure = _measurement(argv)
     if any(argument in ("-h", "--help") for argument in argv):
         print((CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -88,6 +92,8 @@ def _bench_policy(settings: dict[str, Any]) -> dict[str, Any]:
     console.print(loading_line(cost), highlight=False)
     provenance = policy.provenance()
     policy.close()
+    smallest = min(timings, key=lambda timing: timing.batch)
+    _write_profile(settings, smallest.call_ms, smallest.batch, limits.device if limits else f"{environment()['cpu']}")
     device = asdict(limits) if limits else None
     return {"loading": asdict(cost), "provenance": provenance, "limits": device, "timings": [asdict(timing) for timing in timings]}
 
@@ -100,7 +106,15 @@ def _bench_server(settings: dict[str, Any]) -> dict[str, Any]:
         timings = measure_connections(policy, suite, settings["connections"], settings["calls"], settings["warm_up"])
         provenance = policy.provenance()
     make_console().print(connection_table(timings))
+    fewest = min(timings, key=lambda timing: timing.connections)
+    _write_profile(settings, fewest.call_ms, 1, f"a server, {fewest.connections} connections")
     return {"provenance": provenance, "timings": [asdict(timing) for timing in timings]}
+
+
+def _write_profile(settings: dict[str, Any], call_ms: Sequence[float], batch: int, measured_on: str) -> None:
+    if settings["profile"]:
+        latencies = tuple(round(ms, 4) for ms in call_ms[:MOST_LATENCIES])
+        LatencyProfile(latencies, settings["policy"]["name"], batch, measured_on).write(Path(settings["profile"]))
 
 
 def _bench_results(settings: dict[str, Any]) -> dict[str, Any]:

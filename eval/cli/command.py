@@ -72,6 +72,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   video_cameras=[primary]
   workers=N            environment processes; one per core by default
   egl_devices=[0,1]    GPUs to render on
+  realtime.delay_steps=N   let the world go on for N control steps while the policy thinks (delay_ms=, profile=FILE)
   attempts=N           times an episode is tried before it is an error
   worker_timeout_s=S   when a worker counts as hung
   policy_timeout_s=S   when the policy does
@@ -222,6 +223,7 @@ def _link_latest(folder: Path) -> None:
 
 
 def _report(console: Console, outcome: Outcome) -> int:
+    from ..tables.realtime import realtime_sheet
     from ..tables.success import as_rich, chain_sheet, group_sheet, success_sheet
     from ..tables.variants import category_sheet
 
@@ -232,6 +234,8 @@ def _report(console: Console, outcome: Outcome) -> int:
         console.print(as_rich(group_sheet(outcome.groups)))
     if len(outcome.chains):
         console.print(as_rich(chain_sheet(outcome.chains)))
+    if len(outcome.timings):
+        console.print(as_rich(realtime_sheet(outcome.timings)))
     for notice in outcome.notices:
         console.print(f"Note: {notice}", style="yellow", highlight=False, markup=False)
     videos = outcome.folder / "videos"

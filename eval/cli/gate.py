@@ -125,6 +125,8 @@ def _config(baseline: Run, overrides: Sequence[str]) -> RunConfig:
     config = load_config([*extra, *overrides])
     groups = [("tasks",), ("episodes_per_task", "trials"), ("seeds",)]
     inherited = {name: getattr(baseline.config, name) for group in groups if not given & {*group} for name in group}
+    if not any(key.partition(".")[0] == "realtime" for key in given):
+        inherited["realtime"] = baseline.config.realtime
     if not any(key == "suite" or key.startswith("suite.") for key in given):
         pairs = zip(config.legs, baseline.config.legs, strict=True)
         inherited["legs"] = tuple(replace(leg, suite=theirs.suite) for leg, theirs in pairs)

@@ -10,6 +10,7 @@ from ..compare.comparison import Question
 from ..record.console import make_console
 from ..report import write_report
 from ..tables.runs import load_run
+from ..tables.sweep import runs_below
 from .arguments import CommandParser
 
 
@@ -20,8 +21,9 @@ def main(argv: Sequence[str]) -> int:
         VlagymError: Not a run, a folder that cannot be written, or a package that is missing.
     """
     arguments = _parser().parse_args(argv)
-    runs = [load_run(path) for path in arguments.runs]
-    output = arguments.output or runs[0].path.resolve().with_name(f"{runs[0].name}--report")
+    runs = [load_run(path) for given in arguments.runs for path in runs_below(given)]
+    first = arguments.runs[0].resolve()
+    output = arguments.output or first.with_name(f"{first.name}--report")
     question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
     outcome = write_report(runs, output, question, arguments.videos, arguments.share)
     console = make_console()
@@ -34,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser(prog="vla-eval report", description="A page about runs that works offline, from disk.")
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs; the first is the baseline of the others"
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs or of a sweep; the first is the baseline of the others"
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--report beside the first run")
     parser.add_argument("--margin", type=points, default=5, metavar="POINTS", help="acceptable drop in comparisons (default 5)")

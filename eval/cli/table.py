@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...edges.arguments import percent
 from ...errors import ConfigError, DependencyError
 from ..record.console import make_console
+from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
 from ..tables.variants import category_sheet
@@ -44,6 +45,11 @@ def main(argv: Sequence[str]) -> int:
         if not len(table):
             raise ConfigError("these runs have no variants (LIBERO-plus, -PRO, -Para); leave out --categories.")
         sheet = category_sheet(table, confidence)
+    elif arguments.realtime:
+        table = _together(runs, Run.timings)
+        if not len(table):
+            raise ConfigError("in these runs the world waited for the policy (realtime=off); leave out --realtime.")
+        sheet = realtime_sheet(table)
     elif arguments.chains:
         table = _together(runs, lambda run: run.chains(confidence, arguments.interval))
         if not len(table):
@@ -74,6 +80,7 @@ def _parser() -> CommandParser:
     which.add_argument("--chains", action="store_true", help="subtasks done in a row instead of success rates (CALVIN)")
     which.add_argument("--categories", action="store_true", help="by category and difficulty of the variants (LIBERO-plus, ...)")
     which.add_argument("--groups", action="store_true", help="means over groups of tasks, as papers report them (SimplerEnv)")
+    which.add_argument("--realtime", action="store_true", help="held steps, decisions per second, completion time, path, jerk")
     which.add_argument("--episodes", action="store_true", help="one row per episode (csv, json or parquet)")
     return parser
 

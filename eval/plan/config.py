@@ -40,6 +40,7 @@ from ...errors import ConfigError
 from ...policies import own
 from ...policies.registry import MODELS, POLICIES
 from .overrides import as_typed, unquoted
+from .realtime import Realtime, read_realtime, with_realtime_chosen
 from .shard import AUTO, shard_of
 
 VideoChoice = Literal["all", "failures", "first_per_task", "none"]
@@ -125,6 +126,7 @@ class RunConfig:
     policy_timeout_s: Seconds = 900.0
     allow_code: tuple[Text, ...] = ()
     shard: Text | None = None
+    realtime: Realtime | None = None
 
     def __post_init__(self) -> None:
         for name in ("tasks", "trials", "seeds", "egl_devices", "video_cameras", "trackers"):
@@ -162,7 +164,8 @@ class RunConfig:
         if not isinstance(values["assets"], Mapping):
             raise ConfigError(f"assets must be a mapping of dir, mirror and stand_ins; got {shown(values['assets'])}.")
         check_settings("assets.", AssetSettings, values["assets"])
-        check_settings("", cls, plain)
+        plain["realtime"] = read_realtime(values.get("realtime"))
+        check_settings("", cls, {key: value for key, value in plain.items() if key != "realtime"})
         floats = {name: float(plain[name]) for name in _FLOATS if plain.get(name) is not None}
         return cls(**{**plain, **floats, "legs": tuple(legs), "assets": AssetSettings(**values["assets"])})
 
@@ -182,7 +185,7 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: An unknown key, suite or policy (near names are suggested) or a value of the wrong kind.
     """
-    suites, rest = split_suites([_usual_name(override) for override in overrides])
+    suites, rest = split_suites(with_realtime_chosen([_usual_name(override) for override in overrides]))
     composed = [_composed(suite, rest) for suite in suites]
     legs = [{"suite": s.pop("suite"), "policy": _on_devices(s["policy"], s.pop("policy").get("devices"))} for s in composed]
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
@@ -350,7 +353,7 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
     """Say which override is at fault and what was probably meant."""
     from omegaconf.errors import MissingMandatoryValue
 
-    groups = [o for o in overrides if o.startswith(("suite=", "policy="))]
+    groups = [o for o in overrides if o.startswith(("suite=", "policy=", "realtime="))]
     for override in overrides:
         if "=" not in override.lstrip("+~"):
             return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
@@ -368,9 +371,11 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
 
 
 def _unknown_choice(override: str) -> ConfigError | None:
-    """What is wrong with the suite or policy that an override names, if it names one."""
+    """What is wrong with the suite, policy or realtime that an override names, if it names one."""
     key, _, value = override.lstrip("+~").partition("=")
     suites, policies = ({*group_names(group), *others} for group, others in _choices().items())
+    if key == "realtime" and value not in group_names("realtime"):
+        return unknown_name("realtime", value, group_names("realtime"))
     if key == "suite" and value not in suites:
         return unknown_name("suite", value, suites)
     if key == "policy" and value not in policies and value.lower() in MODELS:

@@ -13,6 +13,7 @@ import re
 PATHS = (
     "run_dir",
     "json",
+    "profile",
     "folder",
     "assets.dir",
     "assets.mirror",
@@ -22,13 +23,14 @@ PATHS = (
     "policy.environment",
     "policy.instruction_encoder",
     "policy.run",
+    "realtime.profile",
     "suite.instructions",
 )
 NAMES = ("policy.component_step", "policy.unnorm_key", "policy.platform")
 
 _PLAIN = re.compile(r"[+-]?(\d[\d_]*)?\.?\d*([eE][+-]?\d+)?|[+-]?(inf|nan)|true|false|null", re.IGNORECASE)
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
-_GROUPS = ("suite", "policy", "recipe")  # Hydra's own choices of a file
+_GROUPS = ("suite", "policy", "recipe", "realtime")  # Hydra's own choices of a file
 
 
 def as_typed(override: str) -> str:

@@ -21,6 +21,7 @@ from ...envs.spec import Task
 from ...envs.suite import Suite, protocol_sha256
 from ...episode import EpisodeSpec
 from ..plan.config import Leg
+from ..plan.realtime import Realtime
 from .departures import departure_notice, departures
 
 # Where the code is that decides what an episode comes to; the rest of vlagym plans, records and reports.
@@ -59,13 +60,17 @@ def environment() -> dict[str, Any]:
     }
 
 
-def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str, Any]:
+def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec], realtime: Realtime | None = None) -> dict[str, Any]:
     """What a leg measures and with what, as plain JSON values; the policy's own part is added when it has been built.
 
     Tasks are listed with the trials planned of each, and variants with what they change, so that a run can be read without its
     benchmark's package and data.
     """
-    protocol = suite.protocol()
+    protocol, control_hz = suite.protocol(), suite.action_spec.control_hz
+    late = []
+    if realtime is not None and not realtime.is_plain(control_hz):  # no delay is the suite's own protocol
+        protocol["realtime"] = {**realtime.protocol(), "control_hz": control_hz}
+        late = [f"This is not the protocol of {suite.name}: {realtime.described(control_hz)}. It is not the suite's score."]
     departs = departures(suite, plan)
     planned: dict[str, dict[int, None]] = defaultdict(dict)  # in the order of the plan
     for spec in plan:
@@ -80,7 +85,7 @@ def leg_header(suite: Suite, leg: Leg, plan: Sequence[EpisodeSpec]) -> dict[str,
         "protocol_sha256": protocol_sha256(protocol),
         "suite_provenance": suite.provenance(),
         "departures": departs,
-        "notices": [*suite.notices(), *([notice] if notice else [])],
+        "notices": [*suite.notices(), *([notice] if notice else []), *late],
         "policy": masked(leg.policy),
         "policy_provenance": None,
     }

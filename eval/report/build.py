@@ -21,10 +21,12 @@ from ...errors import ConfigError, DependencyError, RunError, VlagymError
 from ..compare.comparison import Comparison, Question, compare_sides
 from ..compare.output import comparison_sheet
 from ..compare.sources import Side, side_of_run
+from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run
 from ..tables.success import chain_sheet, links_done, success_sheet
 from ..tables.variants import category_sheet
 from . import charts
+from .delays import delays_of, drops_sheet
 
 VideoChoice = Literal["link", "copy", "none"]
 _MARKER = "vla-eval-report.json"
@@ -134,6 +136,10 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
     if categories:
         figures |= {"categories": charts.categories_chart(categories), "levels": charts.levels_chart(categories)}
     figures |= {f"tasks-{number}": charts.tasks_chart(tables, suite) for number, suite in enumerate(suites)}
+    delays = delays_of(runs, question)
+    if delays:
+        figures |= {"delays": charts.delays_chart(delays.success), "drops": charts.drops_chart(delays.drop)}
+    timings = {name: table for name, run in runs.items() if len(table := run.timings())}
     compared = [(number, c) for number, c in enumerate(comparisons) if isinstance(c, Comparison)]
     figures |= {f"differences-{number}": charts.differences_chart(comparison) for number, comparison in compared}
     return {
@@ -144,6 +150,8 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
         "success": [(name, success_sheet(table)) for name, table in tables.items()],
         "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
         "categories": [(name, category_sheet(table)) for name, table in categories.items()],
+        "delays": drops_sheet(delays) if delays else None,
+        "timings": [(name, realtime_sheet(table)) for name, table in timings.items()],
         "suites": suites,
         "comparisons": [_shown(comparison) for comparison in comparisons],
         "seconds": [(name, suite, spent) for name, run in runs.items() for suite, spent in charts.mean_seconds(run).items()],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..compare.comparison import Comparison
 from ..tables.runs import Run
 from ..tables.success import AVERAGE
+from .delays import DelayCurve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +76,35 @@ def levels_chart(tables: Mapping[str, pd.DataFrame]) -> Figure:
     layout = _layout(420, True)
     layout |= {"xaxis": {"title": {"text": "level of difficulty"}, "dtick": 1}, "yaxis": {"title": {"text": "success (%)"}}}
     layout["yaxis"] |= {"range": [-2, 102], "automargin": True}
+    return {"data": traces, "layout": layout}
+
+
+def delays_chart(curves: Mapping[str, DelayCurve]) -> Figure:
+    """Success over the delay of the policy's answers, with intervals, a curve per policy and suite."""
+    return _delay_figure(curves, "success (%)", {"range": [-2, 102]})
+
+
+def drops_chart(curves: Mapping[str, DelayCurve]) -> Figure:
+    """What a delay costs against none, trial by trial, with intervals, in percentage points."""
+    return _delay_figure(curves, "against no delay (percentage points)", {"zeroline": True, "zerolinecolor": "#999"})
+
+
+def _delay_figure(curves: Mapping[str, DelayCurve], title: str, axis: Mapping[str, Any]) -> Figure:
+    traces = []
+    for number, (name, curve) in enumerate(curves.items()):
+        delays, rates = zip(*sorted(curve.items()), strict=True)
+        y = [round(100 * rate.value, 3) for rate in rates]
+        errors = {
+            "type": "data",
+            "symmetric": False,
+            "array": [round(100 * rate.high - v, 3) for rate, v in zip(rates, y, strict=True)],
+            "arrayminus": [round(v - 100 * rate.low, 3) for rate, v in zip(rates, y, strict=True)],
+        }
+        trace = {"type": "scatter", "mode": "lines+markers", "name": _inert(name), "x": list(delays), "y": y}
+        traces.append({**trace, "error_y": errors, "line": _line(_colour(number), "solid")})
+    layout = _layout(420, len(traces) > 1)
+    layout |= {"xaxis": {"title": {"text": "delay (control steps)"}, "rangemode": "tozero"}}
+    layout["yaxis"] = {"title": {"text": title}, "automargin": True, **axis}
     return {"data": traces, "layout": layout}
 
 

@@ -36,6 +36,7 @@ from ..record.store import Store
 from ..record.trackers import TrackedRun, Tracking, load_trackers
 from ..tables.folder import FolderTakenError, RunFolder
 from ..tables.log import EpisodeLog
+from ..tables.realtime import realtime_sheet, realtime_table
 from ..tables.runs import check_belong_together, merged_notices
 from ..tables.shards import write_sheet
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
@@ -62,6 +63,7 @@ class Outcome:
         chains: `vlagym.eval.tables.success.chain_table` of them; empty where no episode is a chain.
         groups: `vlagym.eval.tables.success.group_table` of them; empty where no suite has groups of tasks.
         categories: `vlagym.eval.tables.variants.category_table` of them; empty where no suite has variants.
+        timings: `vlagym.eval.tables.realtime.realtime_table` of them; empty where the world waits for the policy.
         notices: Sentences every output must carry.
         complete: Whether every planned episode has a result that is not an error.
         interrupted: Whether it was stopped by Ctrl-C or SIGTERM.
@@ -73,6 +75,7 @@ class Outcome:
     chains: pd.DataFrame
     groups: pd.DataFrame
     categories: pd.DataFrame
+    timings: pd.DataFrame
     notices: list[str]
     complete: bool
     interrupted: bool
@@ -179,7 +182,9 @@ class _Evaluation:
             "stamp": time.strftime("%Y_%m_%d-%H_%M_%S"),
             "episodes": len(self.plan),
             "plan_sha256": plan_sha256(self.plan),
-            "legs": [leg_header(suite, leg, self.plan) for suite, leg in zip(self.suites, config.legs, strict=True)],
+            "legs": [
+                leg_header(suite, leg, self.plan, config.realtime) for suite, leg in zip(self.suites, config.legs, strict=True)
+            ],
         }
 
     def start(self, subscribers: Sequence[Subscriber]) -> Outcome:
@@ -337,11 +342,17 @@ class _Evaluation:
         results = self._results()
         table, chains, groups = success_table(results, self.part), self._chains(results), self._groups(results)
         categories, notices = self._categories(results), merged_notices(self.header)
-        others = {"categories": (categories, category_sheet), "groups": (groups, group_sheet), "chains": (chains, chain_sheet)}
+        timings = realtime_table(results, self.part)
+        others = {
+            "categories": (categories, category_sheet),
+            "groups": (groups, group_sheet),
+            "chains": (chains, chain_sheet),
+            "realtime": (timings, realtime_sheet),
+        }
         if self.shard is None:
             write_summary(self.folder.path, table, notices, others)
         complete = sum(result.error is None for result in results) == len(self.part)
-        return Outcome(self.folder.path, table, chains, groups, categories, notices, complete, interrupted, self.shard)
+        return Outcome(self.folder.path, table, chains, groups, categories, timings, notices, complete, interrupted, self.shard)
 
     def _results(self) -> list[EpisodeResult]:
         """What the folder has of the plan, or of the shard's part of it."""
@@ -372,7 +383,7 @@ class _Evaluation:
         )
         runner = Runner(
             policy,
-            worker_settings(suite, policy, record, suite.render_devices(self.config.egl_devices)),
+            worker_settings(suite, policy, record, suite.render_devices(self.config.egl_devices), self.config.realtime),
             default_worker_count(len(episodes), self.config.workers),
             self.config.worker_timeout_s,
             self.config.attempts,

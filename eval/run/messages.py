@@ -9,6 +9,8 @@ from ...envs.spec import Observation
 from ...envs.suite import Suite
 from ...episode import EpisodeResult, EpisodeSpec
 from ...policies.base import PolicyObservation
+from ..plan.realtime import Realtime
+from .clock import Pending
 from .rollout import RecordSettings
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class WorkerSettings:
         precise: Whether their state is `VlaEnv.precise_state`, in float64.
         record: Where and what to record; None records nothing.
         egl_devices: GPUs to render on; worker i uses entry i modulo their number. None leaves the choice to the driver.
+        realtime: How late the policy's answers come on the simulated clock; None where the world waits for them.
     """
 
     suite: Suite
@@ -35,6 +38,7 @@ class WorkerSettings:
     precise: bool
     record: RecordSettings | None
     egl_devices: tuple[int, ...] | None = None
+    realtime: Realtime | None = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,14 @@ class Observed:
         privileged: `VlaEnv.privileged_state`, if asked for.
         step: Policy steps executed so far.
         new_subtask: The policy has to start afresh.
+        pending: What the policy may know of its answer's way; None where the world waits for it.
     """
 
     observation: Observation
     privileged: dict[str, NDArray[np.float64]] | None
     step: int
     new_subtask: bool
+    pending: Pending | None = None
 
     def for_policy(self, spec: EpisodeSpec) -> PolicyObservation:
         """The observation as the policy receives it."""
@@ -93,6 +99,9 @@ class Observed:
         }
         if self.privileged is not None:
             observation["privileged"] = self.privileged
+        if self.pending is not None:
+            observation["previous_actions"] = self.pending.previous_actions
+            observation["delay_steps"] = self.pending.delay_steps
         return observation
 
 

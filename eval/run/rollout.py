@@ -29,6 +29,7 @@ from ...trajectory import load_trajectory, save_trajectory
 from ..plan.config import VideoChoice
 from ..record.caption import known_at, with_caption
 from ..record.video import VideoWriter, side_by_side
+from .clock import SimulatedClock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,11 +65,13 @@ class Rollout:
     Args:
         env: The environment; kept for the life of the worker.
         recorders: Told of everything that happens.
+        clock: Says when answers act; None where the world waits for them.
     """
 
-    def __init__(self, env: VlaEnv, recorders: Sequence[Recorder]) -> None:
+    def __init__(self, env: VlaEnv, recorders: Sequence[Recorder], clock: SimulatedClock | None = None) -> None:
         self.env = env
         self.recorders = recorders
+        self.clock = clock
         self.spec: EpisodeSpec | None = None
         self.steps = 0
         self._began = self._began_cpu = 0.0
@@ -81,12 +84,31 @@ class Rollout:
         observation, _ = self.env.reset(seed=spec.seed, options={"task": spec.task, "trial": spec.trial})
         self._instruction = observation["instruction"]
         self._initial_sha256 = self.env.physics_sha256()
+        if self.clock is not None:
+            self.clock.begin(spec)
         for recorder in self.recorders:
             recorder.started(spec, index, self.env)
         return observation
 
     def advance(self, actions: NDArray[np.floating[Any]], done: bool = False) -> ChunkResult:
-        """Execute a chunk of actions float[T, A]; with `done` the policy declares the task accomplished."""
+        """Execute a chunk of actions float[T, A]; with `done` the policy declares the task accomplished.
+
+        Where there is a clock, what is executed until the next observation is what it makes of the chunk, which acts when the clock
+        says so; so does its `done`.
+        """
+        if self.clock is None:
+            return self._execute(actions, done)
+        window, before = self.clock.window(actions), self.steps
+        if done and window.arrival:
+            result = self._execute(window.actions[: window.arrival])
+            if result.observation is not None and not result.new_subtask and window.arrival < len(window.actions):
+                result = self._execute(window.actions[window.arrival :], done)
+        else:
+            result = self._execute(window.actions, done)
+        self.clock.executed(window, self.steps - before, result.new_subtask)
+        return result
+
+    def _execute(self, actions: NDArray[np.floating[Any]], done: bool = False) -> ChunkResult:
         for recorder in self.recorders:
             recorder.acting(actions, done)
         result = self.env.step_chunk(actions, on_step=self._stepped, done=done)
@@ -111,6 +133,8 @@ class Rollout:
             final_state_sha256=self.env.physics_sha256(),
             subtasks=_links(self.env),
         )
+        if self.clock is not None:
+            result = replace(result, timing=self.clock.timing(result.first_success_step))
         execution: dict[str, Any] = {}
         for recorder in self.recorders:
             execution |= recorder.ended(result)
@@ -148,6 +172,8 @@ class Rollout:
         self.spec = None
 
     def _stepped(self) -> None:
+        if self.clock is not None:
+            self.clock.stepped()
         for recorder in self.recorders:
             recorder.stepped()
 

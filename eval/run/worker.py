@@ -10,6 +10,7 @@ import traceback
 from ...edges.secrets import masked_text
 from ...errors import VlagymError
 from .channel import Channel
+from .clock import SimulatedClock
 from .messages import Actions, Begin, Ended, Failed, Message, Observed, Ready, WorkerSettings
 from .rollout import Rollout, TrajectoryRecorder, VideoRecorder
 
@@ -36,10 +37,11 @@ def worker_main(end: socket.socket, index: int, settings: WorkerSettings) -> Non
 
 def _build(settings: WorkerSettings) -> Rollout:
     env = settings.suite.make_env(settings.cameras)
+    clock = None if settings.realtime is None else SimulatedClock(settings.realtime, env)
     if settings.record is None:
-        return Rollout(env, [])
+        return Rollout(env, [], clock)
     video = [VideoRecorder(settings.record)] if settings.record.video != "none" else []
-    return Rollout(env, [TrajectoryRecorder(settings.record), *video])
+    return Rollout(env, [TrajectoryRecorder(settings.record), *video], clock)
 
 
 def _serve(channel: Channel, rollout: Rollout, settings: WorkerSettings) -> None:
@@ -77,7 +79,8 @@ def _execute(command: Begin | Actions, rollout: Rollout, settings: WorkerSetting
         observation, new_subtask = chunk.observation, chunk.new_subtask
     if settings.precise:
         observation = {**observation, "state": env.precise_state()}
-    return Observed(observation, env.privileged_state() if settings.privileged else None, rollout.steps, new_subtask)
+    pending = None if rollout.clock is None else rollout.clock.pending
+    return Observed(observation, env.privileged_state() if settings.privileged else None, rollout.steps, new_subtask, pending)
 
 
 def _failure(error: Exception) -> Failed:

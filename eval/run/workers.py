@@ -17,6 +17,7 @@ from typing import Any
 from ...envs.suite import Suite
 from ...episode import EpisodeSpec
 from ...errors import RunError
+from ..plan.realtime import Realtime
 from .channel import Channel
 from .launcher import Launcher, LocalLauncher, Process, exit_reason
 from .messages import Actions, Begin, Lost, Message, Ready, WorkerSettings
@@ -191,7 +192,11 @@ def default_worker_count(episodes: int, asked: int | None) -> int:
 
 
 def worker_settings(
-    suite: Suite, policy: Any, record: RecordSettings | None, egl_devices: Sequence[int] | None = None
+    suite: Suite,
+    policy: Any,
+    record: RecordSettings | None,
+    egl_devices: Sequence[int] | None = None,
+    realtime: Realtime | None = None,
 ) -> WorkerSettings:
     """The settings of the workers that serve a policy."""
     return WorkerSettings(
@@ -201,4 +206,5 @@ def worker_settings(
         precise=policy.precise_state,
         record=record,
         egl_devices=tuple(egl_devices) if egl_devices else None,
+        realtime=realtime,
     )

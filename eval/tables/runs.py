@@ -5,7 +5,7 @@ A run can be read anywhere: neither the benchmark's package nor its assets are n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from ...errors import RunError
 from ..plan.config import RunConfig
 from ..plan.plan import plan_sha256
 from .folder import RunFolder
+from .realtime import realtime_table
 from .schema import MOST_EPISODES
 from .statistics import IntervalMethod
 from .success import chain_table, group_table, links_done, success_table
@@ -114,6 +115,10 @@ class Run:
         """How far chains got (see `vlagym.eval.tables.success.chain_table`); empty where no episode is one."""
         return chain_table(self.results, self.chain_lengths, confidence, interval)
 
+    def timings(self) -> pd.DataFrame:
+        """What came of the simulated clock (see `vlagym.eval.tables.realtime.realtime_table`); empty where the world waited."""
+        return realtime_table(self.results, self.plan)
+
     def episodes(self) -> pd.DataFrame:
         """One row per episode with a result: the fields of `EpisodeResult`, its subtasks as ``links_done``, times and files."""
         import pandas as pd
@@ -121,11 +126,25 @@ class Run:
         rows = []
         for result in self.results:
             record = result.to_json()
-            execution = record.pop("execution")
+            execution, timing = record.pop("execution"), record.pop("timing", {})
             seconds = execution.get("seconds", {}).get("total")
             files = {"video": execution.get("video"), "trajectory": execution.get("trajectory")}
-            rows.append({**record, "subtasks": len(result.subtasks), "links_done": links_done(result), "seconds": seconds, **files})
+            rows.append(
+                {
+                    **record,
+                    "subtasks": len(result.subtasks),
+                    "links_done": links_done(result),
+                    "seconds": seconds,
+                    **files,
+                    **_on_the_clock(timing),
+                }
+            )
         return pd.DataFrame(rows)
+
+
+def _on_the_clock(timing: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of an episode's timing, of which ``seconds`` are others than those that the run took."""
+    return {f"clock_{name}" if name == "seconds" else name: value for name, value in timing.items()}
 
 
 def merged_notices(header: dict[str, Any]) -> list[str]:

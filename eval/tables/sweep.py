@@ -91,6 +91,20 @@ def load_sweep(path: Path) -> Sweep:
     return Sweep(path, tuple(index.keys), tuple(members))
 
 
+def runs_below(path: Path) -> list[Path]:
+    """The folders of the runs that a path stands for: of a sweep those that have begun, else the path itself.
+
+    Raises:
+        RunError: A sweep's index is damaged, or none of its runs has begun.
+    """
+    if not is_sweep(path):
+        return [path]
+    begun = [member.path for member in load_sweep(path).begun]
+    if not begun:
+        raise RunError(f"none of the runs of the sweep {path} has begun.")
+    return begun
+
+
 def write_sweep(path: Path, runs: Sequence[SweptRun]) -> Sweep:
     """Note runs in a sweep's folder, which is made if it is not there; runs that were noted before stay.
 

@@ -14,6 +14,7 @@ from shapes_only import ShapesOnly
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.eval.bench.policy import measure
 from vlagym.eval.cli import main
+from vlagym.eval.plan.realtime import load_profile
 from vlagym.policies.base import Chunk, Policy, PolicyObservation
 
 CALL_S = 0.02
@@ -74,12 +75,16 @@ def test_the_command_line_writes_a_table_and_json(golden: Path, tmp_path: Path, 
     checkpoint = golden / "openvla_tiny" / "checkpoint"
     towers = "[{embed_dim:48,depth:4,heads:3},{embed_dim:40,depth:3,heads:2}]"
     arguments = ["policy=openvla", f"policy.checkpoint={checkpoint}", f"policy.vision_towers={towers}", "policy.device=cpu"]
-    assert main(["bench", *arguments, "batch_sizes=[1,2]", "calls=2", "warm_up=1", f"json={tmp_path / 'bench.json'}"]) == 0
+    files = [f"json={tmp_path / 'bench.json'}", "--profile", str(tmp_path / "profile.json")]
+    assert main(["bench", *arguments, "batch_sizes=[1,2]", "calls=2", "warm_up=1", *files]) == 0
     printed = capsys.readouterr().out
     assert "observations/s" in printed
     assert "x the weights" in printed
     report = json.loads((tmp_path / "bench.json").read_text())
     assert [timing["batch"] for timing in report["timings"]] == [1, 2]
+    profile = load_profile(tmp_path / "profile.json")
+    assert (len(profile.latencies_ms), profile.policy, profile.batch) == (2, "openvla", 1)
+    assert max(profile.latencies_ms) >= report["timings"][0]["p50_ms"] - 1e-3
     assert report["provenance"]["checkpoint"] == str(checkpoint)
     assert report["limits"]["flops_per_second"] > 1e8
     for timing in report["timings"]:  # in passes of its own shape, against the plain forward pass
