@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -23,6 +25,17 @@ class EndWithParent:
 
     def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
         return _end_with, (os.getpid(),)
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, not even while Python starts in them; this one hears it afterwards."""
+    resource_tracker.ensure_running()  # multiprocessing's own helper: starting it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def call(_: EndWithParent, function: Callable[..., None], *arguments: Any) -> None:

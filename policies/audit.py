@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._stages import stage
 from ..envs.suite import Suite
 from ..episode import EpisodeSpec
 from .base import Policy, PolicyObservation
@@ -65,6 +66,7 @@ def batch_record(policy: Policy, suite: Suite) -> dict[str, Any]:
     if policy.batch is None and policy.max_batch != 1:
         audit = BatchAudit(False, "passes are as large as the batch (policy.batch is not set)")
     else:
+        stage("asking the policy about made-up observations: are its answers the same in any batch?")
         audit = audit_batch(policy, suite)
     return {"batch_invariant": audit.invariant, "batch_audit": audit.found}
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
@@ -32,6 +33,7 @@ from .arguments import CommandParser
 
 # Archives are named by full commit ids; a few characters tell them apart on a narrow terminal.
 _COMMIT = re.compile(r"([0-9a-f]{8})[0-9a-f]{32}")
+_SILENCE_S = 30.0  # in a log
 
 EPILOG = f"""\
 environment:
@@ -149,19 +151,30 @@ def _verify(console: Console, names: list[str]) -> int:
     return 1 if damaged else 0
 
 
+def _amount(done: int, total: int | None, bytes_: bool) -> str:
+    if not done:
+        return ""
+    unit, size = (" MB", 1e6) if bytes_ else ("", 1)
+    return f": {done / size:.0f}" + (f" of {total / size:.0f}{unit}" if total else unit)
+
+
 @contextmanager
 def _progress(console: Console, unit_is_bytes: bool) -> Iterator[ProgressCallback]:
-    """A bar that shows what is being done now; silent where the output is not a terminal."""
+    """A bar that shows what is being done now; in a log, a line when something begins and every half minute."""
     columns = [TextColumn("{task.description}"), BarColumn()]
     amounts = [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()] if unit_is_bytes else [TimeRemainingColumn()]
     with Progress(*columns, *amounts, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        shown = ""
+        shown, said = "", time.monotonic()
 
         def show(what: str, done: int, total: int | None) -> None:
-            nonlocal shown
+            nonlocal shown, said
+            short = _COMMIT.sub(r"\1", what)
+            if not console.is_terminal and (what != shown or time.monotonic() - said >= _SILENCE_S):
+                said = time.monotonic()
+                console.print(f"{short}{_amount(done, total, unit_is_bytes)} ...", markup=False, highlight=False)
             if what != shown:
-                bar.reset(task, description=_COMMIT.sub(r"\1", what), total=total)
+                bar.reset(task, description=short, total=total)
                 shown = what
             bar.update(task, completed=done, total=total)
 

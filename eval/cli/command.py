@@ -7,17 +7,19 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._registry import did_you_mean
+from ..._stages import stage
 from ...errors import ConfigError, VlagymError
 from .edges import interrupts, sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..record.progress import Progress
     from ..run.evaluation import Outcome
 
 COMMANDS = {
@@ -172,31 +174,34 @@ def run_settings(overrides: Sequence[str]) -> int:
     Raises:
         VlagymError: It is refused; nothing was run.
     """
-    from functools import partial
-
-    from ..plan.config import load_config
     from ..record.console import make_console
     from ..record.progress import progress_for
-    from ..run.evaluation import evaluate, execution_settings_in, resume
 
     console = make_console()
-    progress = progress_for(console)
     stopped: list[Outcome] = []
-    resumed = [o.removeprefix("resume=") for o in overrides if o.startswith("resume=")]
-    if resumed:
-        rest = [o for o in overrides if not o.startswith("resume=")]
-        names = execution_settings_in(rest)
-        execution = load_config(rest) if rest else None
-        start = partial(resume, Path(resumed[-1]).expanduser(), execution, names, [progress], stopped=stopped.append)
-    else:
-        start = partial(evaluate, load_config(overrides), [progress], stopped=stopped.append)
     try:
-        outcome = start()
+        with progress_for(console) as progress:
+            outcome = _evaluate(overrides, progress, stopped.append)
     except Exception as error:
         if not stopped:
             raise
         return _report_stop(console, stopped[0], error)
     return _report(console, outcome)
+
+
+def _evaluate(overrides: Sequence[str], progress: Progress, stopped: Callable[[Outcome], None]) -> Outcome:
+    """Run what the settings say, or go on with it; what it takes is imported once there is something to be seen."""
+    stage("reading the settings")
+    from ..plan.config import load_config
+    from ..run.evaluation import evaluate, execution_settings_in, resume
+
+    resumed = [o.removeprefix("resume=") for o in overrides if o.startswith("resume=")]
+    if resumed:
+        rest = [o for o in overrides if not o.startswith("resume=")]
+        names = execution_settings_in(rest)
+        execution = load_config(rest) if rest else None
+        return resume(Path(resumed[-1]).expanduser(), execution, names, [progress], stopped=stopped)
+    return evaluate(load_config(overrides), [progress], stopped=stopped)
 
 
 def _report_stop(console: Console, outcome: Outcome, error: Exception) -> int:

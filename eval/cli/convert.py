@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..._stages import stage
+from ..record.console import make_console
+from ..record.progress import progress_for
 from .arguments import CommandParser
 
 
@@ -30,7 +33,10 @@ def main(argv: Sequence[str]) -> int:
     )
     robovlms.set_defaults(convert=_robovlms)
     arguments = parser.parse_args(argv)
-    print(f"{arguments.out}: {arguments.convert(arguments)}.")
+    with progress_for(make_console()):
+        stage("converting")
+        made = arguments.convert(arguments)
+    print(f"{arguments.out}: {made}.")
     print(f"Use it with policy.checkpoint={arguments.out}")
     return 0
 

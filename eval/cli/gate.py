@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
     def report(look: int, comparison: Comparison) -> None:
         console.print(f"look {look}: {comparison.reason}", highlight=False, markup=False, soft_wrap=True)
 
-    outcome = run_gate(baseline, config, question, own["looks"], [progress_for(console)], report, "resume" in own)
+    with progress_for(console) as progress:
+        outcome = run_gate(baseline, config, question, own["looks"], [progress], report, "resume" in own)
     for notice in outcome.run.notices:
         console.print(f"Note: {notice}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"results: {outcome.run.folder}", highlight=False, markup=False, soft_wrap=True)

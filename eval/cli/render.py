@@ -6,9 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..._stages import stage
 from ...edges.arguments import frames_per_second, processes
 from ...errors import ConfigError
 from ..record.console import make_console
+from ..record.progress import progress_for
 from ..report.render import Drawing, Drawn, render_episodes, select_episodes, write_grid
 from ..tables.runs import load_run
 from .arguments import CommandParser
@@ -31,12 +33,16 @@ def main(argv: Sequence[str]) -> int:
     chosen = select_episodes(run, arguments.episodes)
     console = make_console()
     drawn = []
-    for one in render_episodes(run, chosen, output, drawing, arguments.workers):
-        drawn.append(one)
-        text = one.video.name if one.video else f"{one.result.spec.id} cannot be drawn: {one.error}"
-        console.print(f"[{len(drawn)}/{len(chosen)}] {text}", highlight=False, markup=False, soft_wrap=True)
+    with progress_for(console):
+        stage(f"drawing {len(chosen)} episodes")
+        for one in render_episodes(run, chosen, output, drawing, arguments.workers):
+            drawn.append(one)
+            text = one.video.name if one.video else f"{one.result.spec.id} cannot be drawn: {one.error}"
+            console.print(f"[{len(drawn)}/{len(chosen)}] {text}", highlight=False, markup=False, soft_wrap=True)
     if arguments.grid:
-        _write_grids(drawn, output)
+        with progress_for(console):
+            stage("tiling the videos")
+            _write_grids(drawn, output)
     console.print(f"videos: {output}", highlight=False, markup=False, soft_wrap=True)
     return 0 if all(one.video for one in drawn) else 1
 

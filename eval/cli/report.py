@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..._stages import stage
 from ...edges.arguments import alpha, points
 from ..compare.comparison import Question
 from ..record.console import make_console
+from ..record.progress import progress_for
 from ..report import write_report
+from ..report.build import ReportOutcome
 from ..tables.runs import load_run
 from ..tables.sweep import runs_below
 from .arguments import CommandParser
@@ -21,16 +25,25 @@ def main(argv: Sequence[str]) -> int:
         VlagymError: Not a run, a folder that cannot be written, or a package that is missing.
     """
     arguments = _parser().parse_args(argv)
-    runs = [load_run(path) for given in arguments.runs for path in runs_below(given)]
-    first = arguments.runs[0].resolve()
-    output = arguments.output or first.with_name(f"{first.name}--report")
-    question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
-    outcome = write_report(runs, output, question, arguments.videos, arguments.share)
     console = make_console()
+    with progress_for(console):
+        outcome = _written(arguments)
     if outcome.missing_videos:
         console.print(f"{outcome.missing_videos} videos are missing; the report marks where.", style="yellow", highlight=False)
     console.print(f"report: {outcome.page}", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _written(arguments: Namespace) -> ReportOutcome:
+    runs = []
+    for path in (path for given in arguments.runs for path in runs_below(given)):
+        stage(f"reading {path}")
+        runs.append(load_run(path))
+    first = arguments.runs[0].resolve()
+    output = arguments.output or first.with_name(f"{first.name}--report")
+    question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
+    stage("making the page and placing the videos")
+    return write_report(runs, output, question, arguments.videos, arguments.share)
 
 
 def _parser() -> CommandParser:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._parent import deaf_to_interrupts
 from ...edges.text import differences
 from ...envs.env import VlaEnv
 from ...envs.registry import make_suite
@@ -185,7 +186,9 @@ def _render_leg(suite: Suite, jobs: Sequence[_Job], run: Run, drawing: Drawing, 
     size = default_worker_count(len(jobs), workers)
     with ProcessPoolExecutor(size, context, _start_worker, initial) as pool:
         try:
-            yield from pool.map(_draw, jobs)
+            with deaf_to_interrupts():  # Ctrl-C is the main process's to handle
+                drawn = pool.map(_draw, jobs)
+            yield from drawn
         except BrokenProcessPool as error:
             raise RunError("a process that draws died; run `vla-eval doctor` to see what this machine lacks.") from error
         finally:

@@ -14,6 +14,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..._stages import stage
 from ...edges.secrets import holds_mask, masked
 from ...envs.registry import make_suite
 from ...envs.spec import Task
@@ -172,6 +173,7 @@ class _Evaluation:
         _check_video_cameras(config, self.suites)
         self.trackers = load_trackers(config.trackers)
         for suite in self.suites:
+            stage(f"checking the packages and the data of {suite.name}")
             suite.check_ready()
             suite.render_devices(config.egl_devices)
         self.created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -406,6 +408,7 @@ class _Evaluation:
     def _make_policy(self, number: int) -> Policy:
         settings, suite = self.config.legs[number].policy, self.suites[number]
         devices = devices_of(settings)
+        stage(f"loading {settings['name']} for {suite.name}")
         if devices is None:
             return make_policy(settings, suite)
         return RemoteSeats(without_devices(settings), suite, devices, LocalLauncher())

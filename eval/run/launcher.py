@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..._parent import EndWithParent, call
+from ..._parent import EndWithParent, call, deaf_to_interrupts
 from ...errors import RunError
 
 
@@ -64,7 +64,8 @@ class LocalLauncher(Launcher):
                 target=call, args=(EndWithParent(), main, theirs, *arguments), name=name
             )
             try:
-                process.start()
+                with deaf_to_interrupts():  # Ctrl-C is the main process's to handle
+                    process.start()
             except OSError as error:
                 ours.close()
                 raise RunError(f"{name} cannot be started: {error}.") from error

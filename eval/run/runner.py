@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..._stages import stage
 from ...edges.secrets import masked_text, without_home
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import PolicyError, RunError
@@ -79,6 +80,7 @@ class Runner:
         self._index = {spec: index for index, spec in episodes}
         self._undrawn = undrawn or {}
         queue = EpisodeQueue(self._index) if queue is None else queue
+        stage(f"starting {self._size} workers: packages are imported, models compiled")
         with (
             WorkerPool(self._settings, self._size, self._timeout_s) as pool,
             SeatPool(self._policy, self._settings.suite, self._size, self._policy_timeout_s) as seats,

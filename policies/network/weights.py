@@ -17,6 +17,7 @@ import torch
 from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 
+from ..._stages import stage
 from ...errors import ConfigError, PolicyError
 from .json_files import read_json
 from .layouts import other_layout, several, wrapped_in
@@ -82,7 +83,8 @@ class SafetensorsFolder:
         wanted: dict[Path, list[str]] = {}
         for name in names:
             wanted.setdefault(self._file_of[name], []).append(name)
-        for file, inside in wanted.items():
+        for number, (file, inside) in enumerate(wanted.items(), 1):
+            stage(f"loading {file.name} ({number} of {len(wanted)})")
             waiting = deque(inside)
             while waiting:
                 mapped = 0
