@@ -30,5 +30,13 @@ def number(annotation: Any) -> Parser:
 alpha = number(Alpha)
 frames_per_second = number(FramesPerSecond)
 percent = number(Percent)
+
+
+def share(text: str) -> float:
+    """A ``type=`` for argparse: a share in per cent, also as a fraction: 80 and 0.8 are the same."""
+    value: float = percent(text)
+    return 100 * value if value < 1 else value
+
+
 points = number(Points)
 processes = number(Processes)

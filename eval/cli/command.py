@@ -192,6 +192,9 @@ def run_settings(overrides: Sequence[str]) -> int:
 def _evaluate(overrides: Sequence[str], progress: Progress, stopped: Callable[[Outcome], None]) -> Outcome:
     """Run what the settings say, or go on with it; what it takes is imported once there is something to be seen."""
     stage("reading the settings")
+    for override in overrides:
+        if (seed := override.removeprefix("seeds=")).isdecimal() and seed not in (override, "0"):
+            progress.noticed(f"{override} is the one seed {seed}; several are listed, e.g. seeds=[0,1,2].")
     from ..plan.config import load_config
     from ..run.evaluation import evaluate, execution_settings_in, resume
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...edges.arguments import alpha, percent
+from ...edges.arguments import alpha, percent, share
 from ..compare.rows import common_pairs, discordance, mean
 from ..compare.sources import side_of_run
 from ..tables.runs import load_run
@@ -64,13 +64,15 @@ def _parser() -> CommandParser:
     parser = CommandParser(prog="vla-eval power", description="How many episodes it takes to see a drop.")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="two runs: rate and differing trials are measured there")
     parser.add_argument("--drop", type=percent, required=True, metavar="POINTS", help="the drop in percentage points")
-    parser.add_argument("--rate", type=percent, metavar="PERCENT", help="success rate of the baseline (default: the first run's)")
+    parser.add_argument(
+        "--rate", type=share, metavar="PERCENT", help="the baseline's success rate, 80 or 0.8 (default: the first run's)"
+    )
     parser.add_argument(
         "--differing",
-        type=percent,
+        type=share,
         metavar="PERCENT",
         help="trials that two runs end differently (default: as the two runs do, else as if by chance alone)",
     )
     parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of seeing a drop where there is none (default 0.05)")
-    parser.add_argument("--power", type=percent, default=80, metavar="PERCENT", help="chance of seeing the drop (default 80)")
+    parser.add_argument("--power", type=share, default=80, metavar="PERCENT", help="chance of seeing the drop (default 80)")
     return parser

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...edges.arguments import percent
+from ...edges.arguments import share
 from ...errors import ConfigError, DependencyError
 from ..record.console import make_console
+from ..tables.methods import methods_sheet, methods_table, seed_sheet, seed_table
 from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run, load_run
+from ..tables.subject import subjects, with_subject
 from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
 from ..tables.variants import category_sheet
 from .arguments import CommandParser
@@ -33,7 +35,13 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     runs = [load_run(path) for path in arguments.runs]
     confidence = arguments.confidence / 100
-    if arguments.episodes:
+    if arguments.methods:
+        table = methods_table(runs, confidence)
+        sheet = methods_sheet(table)
+    elif arguments.seeds:
+        table = _together(runs, lambda run: seed_table(run, confidence, arguments.interval))
+        sheet = seed_sheet(table, confidence)
+    elif arguments.episodes:
         table, sheet = _together(runs, Run.episodes), None
     elif arguments.groups:
         table = _together(runs, lambda run: run.groups(confidence, arguments.interval))
@@ -56,10 +64,11 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError("these runs have no chains of subtasks; leave out --chains.")
         sheet = chain_sheet(table, confidence)
     else:
-        table = _together(runs, lambda run: run.table(confidence, arguments.interval))
+        table = _together(runs, lambda run: with_subject(run.table(confidence, arguments.interval), run))
         sheet = success_sheet(table, confidence)
     notices = list(dict.fromkeys(notice for run in runs for notice in run.notices))
-    _write(table, sheet, arguments.format or _format_of(arguments.output), arguments.output, notices)
+    head = [f"{f'{run.name}: ' if len(runs) > 1 else ''}{sentence}." for run in runs for sentence in subjects(run)]
+    _write(table, sheet, arguments.format or _format_of(arguments.output), arguments.output, head, notices)
     _say_what_to_know(runs, notices)
     return 0 if all(run.complete for run in runs) else 1
 
@@ -69,7 +78,7 @@ def _parser() -> CommandParser:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--format", choices=FORMATS, help="default: the ending of --output, else text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of the terminal")
-    parser.add_argument("--confidence", type=percent, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")
+    parser.add_argument("--confidence", type=share, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")
     parser.add_argument(
         "--interval",
         choices=("mid-p", "wilson", "exact"),
@@ -81,6 +90,8 @@ def _parser() -> CommandParser:
     which.add_argument("--categories", action="store_true", help="by category and difficulty of the variants (LIBERO-plus, ...)")
     which.add_argument("--groups", action="store_true", help="means over groups of tasks, as papers report them (SimplerEnv)")
     which.add_argument("--realtime", action="store_true", help="held steps, decisions per second, completion time, path, jerk")
+    which.add_argument("--methods", action="store_true", help="policies x suites over all runs, as papers print it")
+    which.add_argument("--seeds", action="store_true", help="seed by seed, and the mean with its standard deviation over seeds")
     which.add_argument("--episodes", action="store_true", help="one row per episode (csv, json or parquet)")
     return parser
 
@@ -108,20 +119,22 @@ def _format_of(output: Path | None) -> str:
     return endings[output.suffix]
 
 
-def _write(table: pd.DataFrame, sheet: Sheet | None, form: str, output: Path | None, notices: Sequence[str]) -> None:
+def _write(
+    table: pd.DataFrame, sheet: Sheet | None, form: str, output: Path | None, head: Sequence[str], notices: Sequence[str]
+) -> None:
     if sheet is None and form in ("text", "markdown", "latex"):
         raise ConfigError("--episodes is a long table: choose --format csv, json or parquet.")
     if form == "parquet":
         _write_parquet(table, output)
         return
-    text = _text(table, sheet, form) + _notes(form, notices)
+    text = _text(table, sheet, form, head) + _notes(form, notices)
     if output is None:
         print(text, end="")
     else:
         output.write_text(text, encoding="utf-8")
 
 
-def _text(table: pd.DataFrame, sheet: Sheet | None, form: str) -> str:
+def _text(table: pd.DataFrame, sheet: Sheet | None, form: str, head: Sequence[str]) -> str:
     if form == "csv":
         return str(table.to_csv(index=False))
     if form == "json":
@@ -130,9 +143,12 @@ def _text(table: pd.DataFrame, sheet: Sheet | None, form: str) -> str:
     if form == "text":
         console = make_console()
         with console.capture() as capture:
+            console.print(*head, sep="\n", highlight=False, markup=False, soft_wrap=True)
             console.print(as_rich(sheet))
         return capture.get()
-    return as_latex(sheet) if form == "latex" else as_markdown(sheet)
+    if form == "latex":
+        return as_latex(sheet, " ".join(["Success rates with their intervals.", *head]))
+    return "".join(f"{line}\n\n" for line in head) + as_markdown(sheet)
 
 
 def _notes(form: str, notices: Sequence[str]) -> str:

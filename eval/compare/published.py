@@ -8,6 +8,7 @@ number where the source says so.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -94,13 +95,19 @@ def find_published(name: str, suites: list[str]) -> list[PublishedScore]:
         sources = {score.source for score in found if score.suite == suite}
         if len(sources) > 1:
             raise ConfigError(
-                f"there are several published scores of {policy} on {suite}: {'; '.join(sorted(sources))}. "
-                f"Choose one by a part of its source: {PREFIX}{policy}@{sorted(sources)[0].split()[0]}"
+                f"there are several published scores of {policy} on {suite}; choose one:\n"
+                + "\n".join(f"  '{PREFIX}{policy}@{_part_of_its_own(source, sources)}'   {source}" for source in sorted(sources))
             )
     return found
 
 
 _HOW_TO_LIST = "`vla-eval compare --published` lists them."
+
+
+def _part_of_its_own(source: str, sources: Iterable[str]) -> str:
+    """The first word of a source that no other has; all of it if there is none."""
+    others = [other.lower() for other in sources if other != source]
+    return next((word for word in source.split() if not any(word.lower() in other for other in others)), source)
 
 
 def _scores(row: dict[str, Any], suite: str, value: Any) -> list[PublishedScore]:

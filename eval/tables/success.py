@@ -218,8 +218,8 @@ def as_markdown(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_latex(sheet: Sheet) -> str:
-    """The sheet as a LaTeX table for the booktabs package."""
+def as_latex(sheet: Sheet, caption: str = "") -> str:
+    """The sheet as a LaTeX table for the booktabs package; with a caption, a whole ``table`` that floats."""
     alignment = "l" * sheet.left + "r" * (len(sheet.columns) - sheet.left)
     lines = [
         rf"\begin{{tabular}}{{{alignment}}}",
@@ -232,7 +232,10 @@ def as_latex(sheet: Sheet) -> str:
         lines.append(" & ".join(cells) + r" \\")
         if index in sheet.strong and index + 1 < len(sheet.rows):
             lines.append(r"\midrule")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if caption:
+        lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{_latex(caption)}}}", *lines, r"\end{table}"]
+    return "\n".join(lines) + "\n"
 
 
 def as_rich(sheet: Sheet) -> RichTable:

@@ -165,3 +165,11 @@ def test_the_last_run_is_found_as_latest(
         assert folder is not None
         assert (tmp_path / "results" / "latest").resolve() == (tmp_path / folder[1]).resolve()
     assert main(["table", "results/latest"]) == 0
+
+
+def test_a_share_is_the_same_in_per_cent_and_as_a_fraction(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "drop=5", "rate=0.8", "power=0.9"]) == 0
+    fraction = capsys.readouterr().out
+    assert "from 80 % with 90 % power" in fraction
+    assert main(["power", "--drop", "5", "--rate", "80", "--power", "90"]) == 0
+    assert capsys.readouterr().out == fraction

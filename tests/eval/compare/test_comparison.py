@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,8 +234,10 @@ def test_a_published_number_of_unknown_size_is_taken_as_exact(tmp_path: Path) ->
 
 
 def test_an_ambiguous_or_unknown_published_score_is_refused() -> None:
-    with pytest.raises(ConfigError, match="several published scores of openvla on libero_goal"):
+    with pytest.raises(ConfigError, match="several published scores of openvla on libero_goal") as refused:
         find_published("published:openvla", ["libero_goal"])
+    choices = re.findall(r"'(published:openvla@[^']+)'", str(refused.value))
+    assert len({find_published(choice, ["libero_goal"])[0].source for choice in choices}) == len(choices) == 2
     with pytest.raises(ConfigError, match="Did you mean 'openvla'"):
         find_published("published:openvlaa", ["libero_goal"])
     with pytest.raises(ConfigError, match="no published score of rt-2-x on libero_goal"):
