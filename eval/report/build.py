@@ -26,6 +26,7 @@ from ..tables.runs import Run
 from ..tables.success import chain_sheet, links_done, success_sheet
 from ..tables.variants import category_sheet
 from . import charts
+from .answers import answers
 from .delays import delays_of, drops_sheet
 
 VideoChoice = Literal["link", "copy", "none"]
@@ -146,6 +147,7 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
         "title": ", ".join(runs),
         "runs": [_facts(name, run) for name, run in runs.items()],
         "notices": list(dict.fromkeys(notice for run in runs.values() for notice in run.notices)),
+        "answers": [answer for name, run in runs.items() for answer in answers(name, run, tables[name], run.chains())],
         "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, side in sides.items() if (gaps := side.gaps)],
         "success": [(name, success_sheet(table)) for name, table in tables.items()],
         "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
@@ -327,7 +329,7 @@ def _columns(name: str, run: Run, specs: Sequence[EpisodeSpec], placed: _Placed)
     """One run's side of every episode; of what only some have (videos, errors), by number."""
     planned = set(run.plan)
     outcome, steps, links = [], [], []
-    found: dict[str, dict[int, str]] = {"video": {}, "missing": {}, "error": {}}
+    found: dict[str, dict[int, Any]] = {"video": {}, "missing": {}, "error": {}, "subtasks": {}}
     for number, spec in enumerate(specs):
         result = run.by_spec.get(spec)
         outcome.append(_outcome(result, spec in planned))
@@ -335,6 +337,8 @@ def _columns(name: str, run: Run, specs: Sequence[EpisodeSpec], placed: _Placed)
         links.append(links_done(result) if result else 0)
         if result is None:
             continue
+        if result.subtasks:
+            found["subtasks"][number] = [[subtask.name, subtask.success] for subtask in result.subtasks]
         if result.error:
             found["error"][number] = result.error[-2000:]
         if video := placed.get((name, spec)):

@@ -117,6 +117,9 @@
     if (known[run][number]) line.append(` in ${column.steps[number]} steps`);
     if (column.links && known[run][number]) line.append(`, ${column.links[number]} subtasks in a row`);
     figure.append(line);
+    for (const [subtask, success] of column.subtasks[number] || []) {
+      figure.append(element("p", "", `${success ? "\u2713" : "\u2717"} ${subtask}`));
+    }
     return figure;
   }
 

@@ -61,6 +61,8 @@ def test_a_report_is_a_folder_by_itself(two_runs: tuple[Path, Path], tmp_path: P
     assert all((report / "videos" / str(i) / name).is_file() for i in (0, 1) for name in data["columns"][i]["video"].values())
     assert before == {file: file.read_bytes() for run in two_runs for file in run.rglob("*") if file.is_file()}
     header = vlagym.load_run(two_runs[0]).header
+    opening = (">100.0 %</strong> success, 95&nbsp;% interval", "<strong>regression</strong>", "<h2>Success</h2>")
+    assert sorted(map(page.index, opening)) == [page.index(part) for part in opening]
     for told in (header["legs"][0]["protocol_sha256"], f"numpy {header['packages']['numpy']}", "Regression.", header["cpu"]):
         assert told in page
 
@@ -118,7 +120,10 @@ def test_chains_errors_and_runs_that_do_not_go_together(tmp_path: Path) -> None:
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Subtasks done in a row" in page
     assert "other is not compared: nothing to compare" in page
-    assert data_of(tmp_path / "report")["columns"][0]["links"][:6] == [0, 1, 2, 3, 4, 0]
+    column = data_of(tmp_path / "report")["columns"][0]
+    assert column["links"][:6] == [0, 1, 2, 3, 4, 0]
+    assert [success for _, success in column["subtasks"]["2"]] == [True, True, False]
+    assert "average length <strong>2.00 (" in page
 
 
 def test_missing_packages_are_named(two_runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +233,9 @@ def test_the_page_of_two_runs_in_narrow_and_wide_windows(two_runs: tuple[Path, P
     choose(browser, "outcome", "")
     keep_screenshot(browser, tmp_path, "two-runs-wide", 1280)
     keep_screenshot(browser, tmp_path, "two-runs-narrow", 500)
-    browser.set_window_size(500, 1000)
+    telephone = {"width": 400, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # no window is that narrow
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", telephone)
+    assert browser.execute_script("return window.innerWidth") == 400
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
