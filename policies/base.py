@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ class PolicyObservation(Observation, total=False):
     privileged: dict[str, NDArray[np.float64]]
     previous_actions: NDArray[np.floating[Any]]
     delay_steps: int
+
+
+PENDING: tuple[Literal["previous_actions"], Literal["delay_steps"]] = ("previous_actions", "delay_steps")
 
 
 class Policy(ABC):

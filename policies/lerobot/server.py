@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import PolicyError
-from ..serving.served import Array, Request, Served
+from ..serving.served import Array, Request, Served, pending_of
 from ..serving.server import serve
 
 IMAGES = "observation.images."
@@ -59,7 +59,7 @@ class LeRobotPolicy(Served):
         for name, value in overrides.items():
             if not hasattr(config, name):
                 raise PolicyError(f"{checkpoint}: the configuration of {config.type} has no {name!r}.")
-            setattr(config, name, value)
+            setattr(config, name, _rtc_config(value) if name == "rtc_config" and value is not None else value)
         self._policy = get_policy_class(config.type).from_pretrained(checkpoint, config=config)
         self._policy.to(config.device)
         self._policy.eval()
@@ -76,6 +76,9 @@ class LeRobotPolicy(Served):
         self._queued = getattr(config, "n_obs_steps", 1) > 1
         self._queues: dict[str, Any] = {}
         self._takes_noise = _takes_noise(self._policy)
+        # Real-time chunking: the last chunk of every episode, float[T, A] as the network gave it, which guides the next one.
+        self._guided = bool(getattr(getattr(config, "rtc_config", None), "enabled", False))
+        self._last: dict[str, Any] = {}
         self.max_batch = 1 if self._queued else max_batch
         self.name = f"lerobot {config.type}"
         self.metadata = {
@@ -91,13 +94,17 @@ class LeRobotPolicy(Served):
             "noise": "per episode and step" if self._takes_noise else "torch's generator, seeded per episode and step, batch of 1",
             "packages": {name: found for name in ("lerobot", "torch", "transformers", "numpy") if (found := _version(name))},
         }
-        if not self._takes_noise and self._is_random():
+        if self._guided:
+            self.metadata["real_time_chunking"] = str(config.rtc_config)
+        if self._guided or (not self._takes_noise and self._is_random()):
             self.max_batch = 1
 
     def act(self, requests: Sequence[Request]) -> list[Array]:
         import torch
 
         batch = self._before(self._batch(requests))
+        if self._guided:
+            return [self._guided_chunk(requests[0], batch)]
         with torch.inference_mode():
             if self._queued:
                 (request,) = requests
@@ -111,13 +118,38 @@ class LeRobotPolicy(Served):
                 chunks = self._after(self._policy.predict_action_chunk(batch))
         return list(chunks.to("cpu", torch.float32).numpy()[:, : self._executes])
 
+    def _guided_chunk(self, request: Request, batch: dict[str, Any]) -> Array:
+        """The actions that are given of a chunk that goes on where the last one is still being executed.
+
+        As in lerobot 0.4.4's examples/rtc: what guides is all of the last chunk that has not been executed when this one is asked
+        for, what is never going to be executed included. Guidance needs gradients, so there is no inference mode.
+        """
+        import torch
+
+        guidance: dict[str, Any] = {}
+        last = self._last.get(request.episode)
+        if last is not None and "delay_steps" in request.observation:
+            previous, delay = pending_of(request.observation)
+            left = last[self._executes - len(previous) :]
+            guidance = {"prev_chunk_left_over": left[None], "inference_delay": delay} if len(left) else {}
+        if self._takes_noise:
+            guidance["noise"] = self._noise([request])
+        else:
+            torch.manual_seed(_seed(request))
+        chunk = self._policy.predict_action_chunk(batch, **guidance).detach()
+        self._last[request.episode] = chunk[0]
+        actions: Array = self._after(chunk).to("cpu", torch.float32).numpy()[0, : self._executes]
+        return actions
+
     def reset(self, episode: str) -> None:
+        self._last.pop(episode, None)
         if self._queued:
             self._policy.reset()
             self._queues[episode] = self._policy._queues
 
     def release(self, episode: str) -> None:
         self._queues.pop(episode, None)
+        self._last.pop(episode, None)
 
     def _batch(self, requests: Sequence[Request]) -> dict[str, Any]:
         """What the preprocessor takes: images float32[B, 3, H, W] in 0..1, the state float32[B, S], the sentences."""
@@ -148,6 +180,16 @@ class LeRobotPolicy(Served):
 
     def _is_random(self) -> bool:
         return self._config.type not in ("act",)
+
+
+def _rtc_config(values: Mapping[str, Any]) -> Any:
+    """LeRobot's settings of real-time chunking from plain values, e.g. ``{enabled: true, execution_horizon: 10}``."""
+    from lerobot.configs.types import RTCAttentionSchedule
+    from lerobot.policies.rtc.configuration_rtc import RTCConfig
+
+    schedule = values.get("prefix_attention_schedule")
+    named = {} if schedule is None else {"prefix_attention_schedule": RTCAttentionSchedule[str(schedule).upper()]}
+    return RTCConfig(**{**values, **named})
 
 
 def _takes_noise(policy: Any) -> bool:

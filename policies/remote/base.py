@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .arrays import Array
@@ -24,6 +24,8 @@ class Question:
         fixed: Further entries, the same in every request.
         episode_id: `EpisodeSpec.id`.
         step: Policy steps executed in the episode so far.
+        pending: ``previous_actions`` (float[n, A], as the suite executes them) and ``delay_steps`` of a run with ``realtime`` (see
+            `PolicyObservation`); empty where the world waits.
     """
 
     images: Mapping[str, Array]
@@ -33,6 +35,7 @@ class Question:
     fixed: Mapping[str, Any]
     episode_id: str
     step: int
+    pending: Mapping[str, Any] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
         """All entries in one map: images, state, instruction and what is fixed, in this order."""

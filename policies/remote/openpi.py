@@ -119,6 +119,8 @@ class OpenpiWire(Wire):
         if not self.stateful:
             return request
         request |= {"session_id": self._session, "endpoint": "infer"}
+        if self.dialect == "vlagym":  # the others have no words for it
+            request |= question.pending
         if self.dialect == "vllm-omni":  # it draws its noise from this
             digest = hashlib.sha256(f"{question.episode_id}|{question.step}".encode()).digest()
             request["seed"] = int.from_bytes(digest[:4], "little") >> 1

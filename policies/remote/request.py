@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
-from ..base import PolicyObservation
+from ..base import PENDING, PolicyObservation
 from .base import Question
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class RequestForm:
                     fixed=self.fixed,
                     episode_id=observation["episode_id"],
                     step=observation["step"],
+                    pending={name: observation[name] for name in PENDING if name in observation},
                 )
             )
         return asked

@@ -18,7 +18,7 @@ from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Policy, PolicyObservation
 from ..transforms.images import mirrored
-from .served import Array, Request, Served
+from .served import Array, Request, Served, pending_of
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,16 @@ class ServedPolicy(Served):
         instruction = _entry(sent, self._layout.instruction)
         if not isinstance(instruction, str) or not 0 < len(instruction) <= MAX_INSTRUCTION_LENGTH:
             raise PolicyError(f"{self._layout.instruction!r} must be a sentence of at most {MAX_INSTRUCTION_LENGTH} characters.")
-        return {
+        observation: PolicyObservation = {
             "images": {camera: self._image(sent, self._layout.images[camera]) for camera in self._owner.cameras},
             "state": self._state(sent),
             "instruction": instruction,
             "episode_id": request.episode,
             "step": request.step,
         }
+        if "delay_steps" in sent:  # of clients that know of the delay of the answer, ours
+            observation["previous_actions"], observation["delay_steps"] = pending_of(sent, self._suite.action_spec.size)
+        return observation
 
     def _image(self, sent: Mapping[str, Any], key: str) -> Array:
         image = _entry(sent, key)

@@ -77,6 +77,24 @@ class ServedFunction(Served):
         return [np.atleast_2d(np.asarray(self._function(request.observation))) for request in requests]
 
 
+def pending_of(sent: Mapping[str, Any], size: int | None = None) -> tuple[Array, int]:
+    """What a client of ours says of its answer's way: ``previous_actions`` float[n, A] and ``delay_steps``.
+
+    Raises:
+        PolicyError: They are not that.
+    """
+    actions, delay = sent.get("previous_actions"), sent.get("delay_steps")
+    if not isinstance(actions, np.ndarray):
+        raise PolicyError(f"'previous_actions' must be actions float[n, {size or 'A'}]; got {type(actions).__name__}.")
+    if actions.ndim != 2 or actions.dtype.kind != "f" or actions.shape[1] != (size or actions.shape[1]):
+        raise PolicyError(f"'previous_actions' must be float[n, {size or 'A'}]; got {actions.dtype}{list(actions.shape)}.")
+    if not np.isfinite(actions).all():
+        raise PolicyError("'previous_actions' holds values that are not finite.")
+    if not isinstance(delay, int) or isinstance(delay, bool) or delay < 0:
+        raise PolicyError(f"'delay_steps' must be a whole number from 0; got {delay!r}.")
+    return actions, delay
+
+
 def checked(chunks: Sequence[Array], requests: Sequence[Request], name: str) -> list[Array]:
     """The chunks, if they are what was asked for: a server never sends what a client would have to refuse.
 

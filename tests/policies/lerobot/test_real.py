@@ -74,6 +74,46 @@ print(json.dumps({**equal, "own": [chunk[0].tolist() for chunk in own], "states"
 """
 
 
+# Real-time chunking by our server and by LeRobot's own call: after 5 of 8 actions of the first chunk, with a delay of 2.
+OWN_GUIDANCE = """
+import json, sys
+import numpy as np, torch
+from lerobot.policies.rtc.configuration_rtc import RTCConfig
+from vlagym.policies.lerobot.server import LeRobotPolicy
+from vlagym.policies.serving.served import Request
+
+folder = sys.argv[1]
+torch.set_num_threads(1)
+recorded = np.load(f"{folder}/outputs.npz")
+names = {"observation.images.image": "agentview_image", "observation.images.image2": "robot0_eye_in_hand_image"}
+rtc = {"enabled": True, "execution_horizon": 6, "prefix_attention_schedule": "exp"}
+overrides = {"vlm_model_name": f"{folder}/tiny_vlm", "rtc_config": rtc}
+
+def request(n, step, **more):
+    images = {key: np.ascontiguousarray(recorded[f"obs{n}.{name}"][::-1, ::-1]) for key, name in names.items()}
+    state = np.linspace(-1, 1, 8) / (n + 1)
+    return Request("e", step, {**images, "observation.state": state, "task": str(recorded[f"obs{n}.task"]), **more})
+
+def served():
+    policy = LeRobotPolicy(f"{folder}/tiny_smolvla", "cpu", 8, None, {}, overrides)
+    policy.reset("e")
+    return policy
+
+ours = served()
+(first,) = ours.act([request(0, 0, previous_actions=np.zeros((0, 7), np.float32), delay_steps=2)])
+later = request(1, 5, previous_actions=first[5:], delay_steps=2)
+(guided,) = ours.act([later])
+(unguided,) = served().act([later])
+theirs = served()
+batches = [theirs._before(theirs._batch([r])) for r in (request(0, 0), later)]
+raw = theirs._policy.predict_action_chunk(batches[0], noise=theirs._noise([request(0, 0)]))
+left = {"prev_chunk_left_over": raw[:, 5:], "inference_delay": 2}
+own = theirs._after(theirs._policy.predict_action_chunk(batches[1], noise=theirs._noise([later]), **left))
+print(json.dumps({"equal": bool((own.detach().numpy()[0, :8] == guided).all()), "batch": ours.max_batch,
+    "unlike": float(abs(guided - unguided).max()), "said": ours.metadata["real_time_chunking"]}))
+"""
+
+
 @pytest.fixture(scope="module")
 def lerobot() -> Path:
     return outside(LEROBOT)
@@ -122,6 +162,19 @@ def test_actions_are_those_of_lerobots_own_pipeline(lerobot: Path, recorded: Pat
             np.testing.assert_array_equal(chunk, np.asarray(own, np.float32)[:4])  # n_action_steps
     finally:
         policy.close()
+
+
+def test_a_new_chunk_goes_on_where_the_last_one_is_being_executed(lerobot: Path, recorded: Path) -> None:
+    with light_package() as light:
+        words = [str(lerobot / "bin" / "python"), "-c", OWN_GUIDANCE, str(recorded)]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(light), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=550, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["equal"], "bit for bit what LeRobot's own call gives"
+    assert found["unlike"] > 1e-3, "and something else than without guidance"
+    assert found["batch"] == 1
+    assert "enabled=True" in found["said"]
 
 
 def test_episodes_do_not_depend_on_what_runs_beside_them(lerobot: Path, recorded: Path, tmp_path: Path) -> None:

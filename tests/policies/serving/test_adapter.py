@@ -12,6 +12,8 @@ from toy_suite import PushPolicy
 
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.policies.base import Policy, PolicyObservation
+from vlagym.policies.remote.base import Question
+from vlagym.policies.remote.openpi import OpenpiWire, decode, encode
 from vlagym.policies.serving.adapter import ServedPolicy, layout_of
 from vlagym.policies.serving.served import Request
 
@@ -61,6 +63,26 @@ def test_libero_is_seen_upright(protocol: str, stock: Mapping[str, Any], libero_
         np.testing.assert_array_equal(seen["images"][camera], stock[camera][::-1])
     np.testing.assert_array_equal(seen["state"], stock["state"].astype(np.float32))
     assert (seen["instruction"], seen["episode_id"], seen["step"]) == ("open the drawer", "e", 3)
+
+
+def test_what_is_executed_until_the_answer_acts_reaches_the_policy(stock: Mapping[str, Any], libero_like: ShapesOnly) -> None:
+    policy = Looking(libero_like)
+    served = ServedPolicy(policy, libero_like, layout_of("openpi", "libero", libero_like), "looking")
+    actions = np.arange(14, dtype=np.float32).reshape(2, 7)
+    question = Question({}, {}, "open the drawer", "prompt", {}, "e", 3, {"previous_actions": actions, "delay_steps": 2})
+    wire = OpenpiWire()
+    wire.dialect, wire.stateful = "vlagym", True
+    sent = decode(encode(wire.request(question)))
+    served.act([Request("e", 3, {**request("openpi", stock), **sent}), Request("e", 3, request("openpi", stock))])
+    told, untold = policy.seen
+    np.testing.assert_array_equal(told["previous_actions"], actions)
+    assert told["delay_steps"] == 2
+    assert "delay_steps" not in untold
+    wire.dialect, wire.stateful = "openpi", False
+    assert not {"previous_actions", "delay_steps"} & set(wire.request(question)), "others have no words for it"
+    for actions, delay in ((np.zeros((2, 3)), 2), (None, 2), (np.zeros((2, 7)), -1), (np.full((1, 7), np.nan), 1)):
+        with pytest.raises(PolicyError, match="'previous_actions'|'delay_steps'"):
+            served.act([Request("e", 3, {**request("openpi", stock), "previous_actions": actions, "delay_steps": delay})])
 
 
 @pytest.mark.parametrize(
