@@ -43,6 +43,7 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "openvla_rest": "vlagym.policies.remote.families:make_openvla_rest",
         "openvla_oft_rest": "vlagym.policies.remote.families:make_openvla_oft_rest",
         "xvla": "vlagym.policies.remote.families:make_xvla",
+        "small": "vlagym.policies.small.policy:make_small",
     },
     group="vlagym.policies",
 )

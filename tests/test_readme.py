@@ -19,9 +19,22 @@ from vlagym.eval import cli
 from vlagym.eval.plan.config import split_suites
 
 # Those that need no checkpoint, no server and no page's own runs.
-RUN = ("README", "quickstart", "running", "comparing", "publishing", "libero", "calvin", "simpler", "robosuite", "simple", "index")
+RUN = (
+    "README",
+    "quickstart",
+    "running",
+    "comparing",
+    "publishing",
+    "libero",
+    "calvin",
+    "simpler",
+    "robosuite",
+    "simple",
+    "small",
+    "index",
+)
 RUN += ("adding-a-policy",)
-FREE_POLICIES = {"random", "scripted", "replay"}
+FREE_POLICIES = {"random", "scripted", "replay", "small"}
 
 
 def is_run(command: str) -> bool:

@@ -52,7 +52,9 @@ def test_a_wheel_holds_the_package_only(wheel: Path) -> None:
     assert not [name for name in names if "/tests/" in name]
     assert "vlagym/setup.py" not in names
     assert {"vlagym/conf/config.yaml", "vlagym/results/published/scores.json", "vlagym/py.typed"} <= set(names)
-    files = [path for part in PARTS for path in (REPO / part).rglob("*") if path.suffix in (".py", ".json", ".yaml", ".html")]
+    files = [
+        path for part in PARTS for path in (REPO / part).rglob("*") if path.suffix in (".py", ".json", ".npz", ".yaml", ".html")
+    ]
     missing = {f"vlagym/{path.relative_to(REPO)}" for path in files} - set(names)
     assert not missing, "files that the wheel lacks: see setup.py and pyproject.toml's package-data"
 

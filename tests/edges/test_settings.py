@@ -51,7 +51,7 @@ def test_every_setting_in_conf_is_declared_with_a_type() -> None:
         known = declared(BENCHMARKS.get(settings.pop("benchmark")))
         assert set(settings) <= set(known), suite
         assert all(known[name].expected != "a plain value" for name in settings), suite
-    for policy in ("random", "openvla", "openvla_oft", "openvla_oft_joint", "rt1", "rt1_x"):
+    for policy in ("random", "small", "openvla", "openvla_oft", "openvla_oft_joint", "rt1", "rt1_x"):
         settings = compose_settings([f"policy={policy}"])["policy"]
         settings.pop("name")
         known = declared(POLICIES.get(policy))

@@ -35,6 +35,7 @@ def test_every_pair_that_was_published_has_a_recipe() -> None:
     expected |= {f"rt1-{suite}" for suite in SIMPLER if "google" in suite}
     expected |= {f"robovlms-{suite}" for suite in (*CALVIN, *SIMPLER)}
     expected |= {f"{policy}-libero_90" for policy in ("openvla", "openvla_oft")}  # for checkpoints of one's own: none is published
+    expected |= {"small-robosuite"}
     assert set(RECIPES) == expected
 
 

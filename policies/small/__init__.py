@@ -1,0 +1,1 @@
+"""`policy=small`: a network of a few hundred kilobytes that learned tasks of ``suite=robosuite`` from pixels; it runs in NumPy."""
