@@ -72,11 +72,23 @@ class Registry(Generic[T]):
         """Import and return the entry.
 
         Raises:
-            ConfigError: No such name (near ones are suggested).
+            ConfigError: No such name (near ones are suggested), or a class that lacks what its contract asks for.
         """
         if name in self._builtin:
             return cast("T", import_target(self._builtin[name]))
         plugins = self.plugins()
         if name not in plugins:
             raise unknown_name(self.kind, name, self.names())
-        return cast("T", plugins[name].load())
+        found = plugins[name].load()
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise ConfigError(
+                f"{self.kind} {name!r}: the class {plugins[name].value} does not define {', '.join(missing)}, which every "
+                f"{self.kind} does; their docstrings in {_contract(found)} say what each is."
+            )
+        return cast("T", found)
+
+
+def _contract(found: type) -> str:
+    """The class of vlagym's own that asks for what a class lacks."""
+    own = next(base for base in found.__mro__ if base.__module__.startswith(f"{__package__}."))
+    return f"{own.__module__}.{own.__qualname__}"

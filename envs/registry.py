@@ -56,6 +56,11 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
         if "argument" not in str(error):
             raise
         raise ConfigError(f"benchmark {benchmark!r} does not take these settings: {error}.") from error
+    if "primary" not in suite.camera_sizes:
+        raise ConfigError(
+            f"suite {suite.name!r} has no camera called 'primary', which every suite has: the one that policies and videos show by "
+            f"default. Its camera_sizes names {', '.join(suite.camera_sizes) or 'none'}."
+        )
     for change in variation:
         if change.kind not in suite.can_vary:
             raise ConfigError(

@@ -135,8 +135,7 @@ def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
         return launch.make(lambda reached: make_policy(reached, suite))
     name, factory, arguments = _factory(settings)
     policy: Policy = _called(name, factory, suite, arguments)
-    if own_code(settings) is not None:
-        own.check_made(name, policy)
+    own.check_made(name, policy)
     _check_fit(name, suite, policy.action_spec, policy.cameras)
     return policy
 
