@@ -232,9 +232,13 @@ def _link_latest(folder: Path) -> None:
 
 def _report(console: Console, outcome: Outcome) -> int:
     from ..tables.realtime import realtime_sheet
+    from ..tables.runs import load_run
+    from ..tables.subject import subjects
     from ..tables.success import as_rich, chain_sheet, group_sheet, success_sheet
     from ..tables.variants import category_sheet
 
+    for subject in subjects(load_run(outcome.folder)):
+        console.print(f"{subject}.", **_PLAIN)
     console.print(as_rich(success_sheet(outcome.table)))
     if len(outcome.categories):
         console.print(as_rich(category_sheet(outcome.categories)))

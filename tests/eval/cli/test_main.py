@@ -67,6 +67,8 @@ def test_a_mistake_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str], arg
 def test_a_run_prints_its_table_and_where_things_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["suite=toy", "policy=push", "episodes_per_task=1", f"run_dir={tmp_path / 'run'}"]) == 0
     printed = capsys.readouterr().out
+    assert printed.startswith("reading the settings ...\n")
+    assert "push on toy: " in printed
     assert "[2/2] toy/" in printed
     assert "100.0 %" in printed
     assert f"results: {tmp_path / 'run'}" in printed
