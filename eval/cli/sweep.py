@@ -16,6 +16,7 @@ from ..plan.config import EXECUTION_SETTINGS, RunConfig, load_config
 from ..plan.sweep import SweptRun, default_sweep_dir, expand
 from ..record.console import make_console
 from ..tables.folder import RunFolder
+from ..tables.runs import load_run
 from ..tables.success import as_rich
 from ..tables.sweep import Sweep, sweep_sheet, write_sweep
 from .command import run_settings
@@ -98,8 +99,11 @@ def _run_all(sweep: Sweep, runs: dict[Path, SweptRun]) -> int:
 
 
 def _run_one(path: Path, run: SweptRun) -> int:
-    """Run or finish one run; its exit code, or 1 for one that was refused."""
+    """Run or finish one run, unless it is complete; its exit code, or 1 for one that was refused."""
     begun = (path / "run.json").is_file()
+    if begun and load_run(path).complete:
+        print(f"complete: {path}")
+        return 0
     own = [override for override in run.overrides if override.partition("=")[0].partition(".")[0] in EXECUTION_SETTINGS]
     try:
         return run_settings([f"resume={path}", *own] if begun else [*run.overrides, f"run_dir={path}"])
