@@ -22,7 +22,7 @@ from ..compare.output import (
 from ..compare.published import PREFIX, find_published, published_scores
 from ..compare.ranking import rank
 from ..compare.real import BUILT_IN, agreements, load_real_table, published_agreements
-from ..compare.sources import load_side, side_of_run
+from ..compare.sources import is_foreign, load_side, side_of_run
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_rich
@@ -138,8 +138,8 @@ def _compare_with_real(table: str, sources: Sequence[str], file: Path | None) ->
 
 
 def _run_or_none(source: str) -> Run | None:
-    """The run, unless the source is a file."""
-    return None if Path(source).is_file() else load_run(source)
+    """The run, unless the source is a file or a folder of others."""
+    return None if is_foreign(Path(source)) else load_run(source)
 
 
 def _parser() -> CommandParser:

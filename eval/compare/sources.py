@@ -1,4 +1,4 @@
-"""What can stand on one side of a comparison: a run of ours, or a result file of LeRobot or of allenai's vla-evaluation-harness.
+"""What can stand on one side of a comparison: a run of ours, or results of LeRobot, vla-evaluation-harness or OpenVLA's script.
 
 The foreign formats are read as their writers write them: ``eval_info.json`` of lerobot's lerobot_eval.py, and the result or
 aggregate file of vla-evaluation-harness (src/vla_eval/results/collector.py and merge.py). Neither says what protocol it measured
@@ -24,6 +24,7 @@ from ...errors import ConfigError
 from ..record.departures import Departures
 from ..tables.runs import Run, load_run
 from ..tables.success import links_done
+from .foreign import CUT_AT, ForeignEpisode, is_rollouts, read_log, read_rollouts
 
 # (trial, seed) -> the share of what an episode asked for that was done: 0 or 1, or links done / links of a chain.
 TaskOutcomes = dict[tuple[int, int], float]
@@ -105,6 +106,11 @@ def side_of_run(run: Run) -> Side:
     return Side(run.name, suites, _gaps(len(run.missing), len(run.errors)), run.notices, run)
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether it is no run of ours: a file, or a folder of the reference script's videos."""
+    return path.is_file() or is_rollouts(path)
+
+
 def load_side(source: str, reference: Run | None) -> Side:
     """Read one side.
 
@@ -117,11 +123,18 @@ def load_side(source: str, reference: Run | None) -> Side:
         ConfigError: A file that is not a result file, or that cannot be told apart without a run on the other side.
     """
     path = Path(source)
-    if not path.is_file():
+    if not is_foreign(path):
         return side_of_run(load_run(path))
-    content = RESULT_FILE.json(path)
     if reference is None:
         raise ConfigError(f"{path}: one side of a comparison has to be a run of vla-eval, by whose suites the other is read.")
+    if path.is_dir():
+        return _as_side(f"{path.name} (videos of the reference script)", read_rollouts(path), reference)
+    if path.suffix == ".txt":
+        logged = read_log(RESULT_FILE.text(path))
+        if not logged:
+            raise RESULT_FILE.fault(path, "no log of the reference script: it has no Task: and Success: lines")
+        return _as_side(f"{path.name} (log of the reference script)", logged, reference)
+    content = RESULT_FILE.json(path)
     if isinstance(content, dict) and "per_task" in content:
         episodes, kind = _read_lerobot(RESULT_FILE.converted(path, content, _LeRobot)), "LeRobot"
     elif isinstance(content, dict) and "tasks" in content:
@@ -132,19 +145,10 @@ def load_side(source: str, reference: Run | None) -> Side:
     return _as_side(f"{path.name} ({kind})", episodes, reference)
 
 
-@dataclass(frozen=True)
-class _ForeignEpisode:
-    """One episode as a foreign file tells of it: task by name or number, links done where it was a chain, None for an error."""
-
-    suite: str
-    task: str | int
-    trial: int
-    success: bool | None
-    links_done: int | None = None
-
-
 RESULT_FILE = FileKind(
-    "a complete result file", ConfigError, "Give LeRobot's eval_info.json or a result file of vla-evaluation-harness, whole."
+    "a complete result file",
+    ConfigError,
+    "Give LeRobot's eval_info.json, a result file of vla-evaluation-harness or an EVAL-*.txt, whole.",
 )
 _Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 _Number = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -194,15 +198,15 @@ class _Harness(Struct):
     config: _HarnessConfig | None = None
 
 
-def _read_lerobot(content: _LeRobot) -> list[_ForeignEpisode]:
+def _read_lerobot(content: _LeRobot) -> list[ForeignEpisode]:
     return [
-        _ForeignEpisode(printable(task.task_group), task.task_id, trial, bool(success))
+        ForeignEpisode(printable(task.task_group), task.task_id, trial, bool(success))
         for task in content.per_task
         for trial, success in enumerate(task.metrics.successes)
     ]
 
 
-def _read_vla_evaluation_harness(path: Path, content: _Harness) -> list[_ForeignEpisode]:
+def _read_vla_evaluation_harness(path: Path, content: _Harness) -> list[ForeignEpisode]:
     config = content.config or _HarnessConfig()
     suite = (config.params or {}).get("suite") or config.subname or content.benchmark
     if not isinstance(suite, str):
@@ -218,19 +222,25 @@ def _read_vla_evaluation_harness(path: Path, content: _Harness) -> list[_Foreign
                 raise RESULT_FILE.fault(path, f"tasks: episode {index} of {task.task!r} has no success")
             success = None if episode.failure_reason else bool(metrics.success)
             named = printable(task.task)
-            episodes.append(_ForeignEpisode(printable(suite), named, trial, success, metrics.completed_subtasks))
+            episodes.append(ForeignEpisode(printable(suite), named, trial, success, metrics.completed_subtasks))
     return episodes
 
 
-def _as_side(label: str, episodes: list[_ForeignEpisode], reference: Run) -> Side:
+def _as_side(label: str, episodes: list[ForeignEpisode], reference: Run) -> Side:
     """Foreign episodes under the reference's names of suites and tasks."""
     legs = {leg["suite"]: leg for leg in reference.header["legs"]}
     suites: dict[str, dict[str, TaskOutcomes]] = defaultdict(lambda: defaultdict(dict))
     notices, errors = [], 0
     for episode in episodes:
+        if not episode.suite and len(legs) > 1:
+            raise ConfigError(f"{label} does not say of which suite it is, and {reference.name} has several: {', '.join(legs)}.")
         told = episode.suite in legs or episode.suite in suite_names() or len(legs) > 1
         suite = episode.suite if told else next(iter(legs))
-        if not told:
+        if not episode.suite:
+            notices.append(
+                f"{label} does not say of which suite it is; it is taken for {suite!r}, the only one of {reference.name}."
+            )
+        elif not told:
             notices.append(f"{label}: its suite {episode.suite!r} is taken for {suite!r}, the only one of {reference.name}.")
         if episode.success is None:
             errors += 1
@@ -246,7 +256,7 @@ def _as_side(label: str, episodes: list[_ForeignEpisode], reference: Run) -> Sid
     return Side(label, outcomes, _gaps(0, errors), list(dict.fromkeys(notices)))
 
 
-def _our_task(episode: _ForeignEpisode, known: list[dict[str, Any]]) -> tuple[str, int]:
+def _our_task(episode: ForeignEpisode, known: list[dict[str, Any]]) -> tuple[str, int]:
     """Our name of the task and the trial: by number, by name, by instruction, or because the suite has one task only."""
     if isinstance(episode.task, int):
         return (known[episode.task]["name"] if episode.task < len(known) else str(episode.task)), episode.trial
@@ -254,7 +264,10 @@ def _our_task(episode: _ForeignEpisode, known: list[dict[str, Any]]) -> tuple[st
         number = re.search(r"[0-9]{1,9}$", episode.task)
         return known[0]["name"], int(number.group()) if number else episode.trial
     wanted = _plain(episode.task)
-    matches = [task["name"] for task in known if wanted in (_plain(task["name"]), _plain(task["instruction"]))]
+    named = [(task["name"], _plain(task[key])) for task in known for key in ("name", "instruction")]
+    matches = list(dict.fromkeys(name for name, plain in named if plain == wanted))
+    if not matches and len(episode.task) == CUT_AT:
+        matches = list(dict.fromkeys(name for name, plain in named if plain.startswith(wanted)))
     return (matches[0] if len(matches) == 1 else episode.task), episode.trial
 
 

@@ -326,6 +326,66 @@ def test_chains_of_vla_evaluation_harness_are_read(tmp_path: Path) -> None:
     assert any("'CALVINBenchmark' is taken for 'calvin_abc_d'" in note for note in comparison.notes)
 
 
+def reference_log(once_per_task: bool) -> str:
+    """The log of run_libero_eval.py: a task is named before each of its episodes, or before the first alone."""
+    lines = ["Task suite: libero_goal"]
+    for task in ("open the drawer", "turn on the stove"):
+        for trial in range(50):
+            lines += [] if once_per_task and trial else ["", f"Task: {task}"]
+            lines += [f"Starting episode {trial + 1}...", f"Success: {trial < 45}", f"# episodes completed so far: {trial + 1}"]
+        lines += ["Current task success rate: 0.9", "Current total success rate: 0.9"]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("once_per_task", [True, False])
+def test_a_run_against_the_reference_scripts_log(ours: str, tmp_path: Path, once_per_task: bool) -> None:
+    file = tmp_path / "EVAL-libero_goal-openvla-2025_05_22-21_45_55.txt"
+    file.write_text(reference_log(once_per_task))
+    comparison = compare(str(file), ours, Question(pair_by_index=True))
+    assert [row.task for row in comparison.rows] == ["open_the_drawer", "turn_on_the_stove", "average"]
+    assert (comparison.overall.baseline, comparison.overall.current) == (pytest.approx(0.9), pytest.approx(0.8))
+    assert comparison.overall.trials == 100
+
+
+@pytest.mark.parametrize("middle", ["", "--openvla_oft"])
+def test_a_run_against_the_reference_scripts_videos(ours: str, tmp_path: Path, middle: str) -> None:
+    folder = tmp_path / "rollouts" / "2025_05_22"
+    folder.mkdir(parents=True)
+    for number in range(100):
+        task = ("open_the_drawer", "turn_on_the_stove")[number // 50]
+        name = f"2025_05_22-21_45_55{middle}--episode={number + 1}--success={number % 50 < 45}--task={task}.mp4"
+        (folder / name).touch()
+    for source in (folder, folder.parent):
+        comparison = compare(str(source), ours, Question(pair_by_index=True))
+        assert (comparison.overall.baseline, comparison.overall.trials) == (pytest.approx(0.9), 100)
+        assert any("does not say of which suite it is; it is taken for 'libero_goal'" in note for note in comparison.notes)
+
+
+def test_a_name_that_was_cut_is_the_task_that_it_begins(tmp_path: Path) -> None:
+    name = "put_the_white_mug_on_the_plate_and_put_the_chocolate_pudding_to_the_right_of_the_plate"
+    run = str(write_run(tmp_path / "run", {"libero_10": {name: 20, "put_the_white_mug": 20}}, lambda spec: True))
+    (tmp_path / "rollouts").mkdir()
+    for number in range(20):
+        (tmp_path / "rollouts" / f"now--episode={number}--success=True--task={name[:50]}.mp4").touch()
+    comparison = compare(str(tmp_path / "rollouts"), run, Question(allow_incomplete=True, allow_partial=True))
+    assert name in [row.task for row in comparison.rows]
+    assert name[:50] not in [row.task for row in comparison.rows]
+
+
+def test_videos_that_do_not_say_their_suite_are_not_guessed_at(tmp_path: Path) -> None:
+    run = str(write_run(tmp_path / "run", {"libero_10": {"a": 2}, "libero_goal": {"a": 2}}, lambda spec: True))
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "rollouts" / "now--episode=1--success=True--task=a.mp4").touch()
+    with pytest.raises(ConfigError, match="does not say of which suite it is, and run has several"):
+        compare(str(tmp_path / "rollouts"), run, Question())
+
+
+def test_a_text_that_is_no_log_is_refused(ours: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Task: write\nsome notes\n")
+    with pytest.raises(ConfigError, match="no log of the reference script: it has no Task: and Success: lines"):
+        compare(str(tmp_path / "notes.txt"), ours, Question())
+
+
 def one_task(**task: Any) -> str:
     return json.dumps({"per_task": [task]})
 
