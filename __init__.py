@@ -7,14 +7,65 @@ from typing import TYPE_CHECKING, Any
 from .errors import VlagymError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from .episode import EpisodeResult, EpisodeSpec, SubtaskResult
+    from .eval.compare.comparison import Comparison
     from .eval.tables.runs import Run
 
 __version__ = "0.1.0"
 
-__all__ = ["EpisodeResult", "EpisodeSpec", "SubtaskResult", "VlagymError", "__version__", "load_run"]
+__all__ = [
+    "EpisodeResult",
+    "EpisodeSpec",
+    "SubtaskResult",
+    "VlagymError",
+    "__version__",
+    "close_workers",
+    "compare",
+    "evaluate",
+    "load_run",
+]
+
+
+def evaluate(policy: Any, suite: str | Sequence[str] = "robosuite", **settings: Any) -> Run:
+    """Evaluate a policy: ``vlagym.evaluate(my_policy, "libero_goal", episodes_per_task=2).table()`` is its success table.
+
+    See `vlagym.eval.python.evaluate`, which it calls, for what a policy can be, and for the settings.
+
+    Raises:
+        VlagymError: A setting has no meaning, the policy does not fit the suite, something is missing on this machine.
+    """
+    from .eval.python import evaluate as run
+
+    return run(policy, suite, **settings)
+
+
+def close_workers() -> None:
+    """End the worker processes that `evaluate` keeps for its next call."""
+    from .eval.python import close_workers as close
+
+    close()
+
+
+def compare(baseline: str | Path, current: str | Path, margin: float = 5.0, alpha: float = 0.05, **choices: bool) -> Comparison:
+    """Is one run worse than another? ``vlagym.compare("results/before", "results/after").verdict``.
+
+    Args:
+        baseline: Folder of a run, ``published:POLICY``, or a result file, as ``vla-eval compare`` takes them.
+        current: Folder of a run, or a result file.
+        margin: Drop that is still acceptable, in percentage points.
+        alpha: Highest probability of either claim being wrong.
+        choices: Further fields of `vlagym.eval.compare.comparison.Question`, e.g. ``allow_incomplete=True``.
+
+    Raises:
+        VlagymError: Input that cannot be compared.
+    """
+    from .eval.cli.compare import compare as compared
+    from .eval.compare.comparison import Question
+
+    return compared(str(baseline), str(current), Question(margin=margin / 100, alpha=alpha, **choices))
 
 
 def load_run(path: str | Path) -> Run:

@@ -13,6 +13,7 @@ REPO = Path(__file__).parents[1]
 PARTS = ("conf", "edges", "envs", "eval", "policies")
 # From the top floor down: a module imports from its own room and from floors further down.
 FLOORS = (
+    {"eval/python"},
     {"eval/cli"},
     {"eval/bench", "eval/gate", "eval/publish", "eval/report"},
     {"eval/run", "eval/compare"},

@@ -60,7 +60,7 @@ class Policy(ABC):
         batch: Rows of every forward pass of its network, whoever is asked about, so that no answer depends on its company; None
             for passes as large as the batch, and for what is no network.
         instant: Whether `act` computes next to nothing, as that of a script: it is then called in the runner's own thread, which is
-            cheaper than asking another. Only where `seats` gives the policy itself and `max_batch` is None.
+            cheaper than asking another. Only where `seats` gives the policy itself.
         episodes_stay: Whether an episode must be answered by the seat (see `seats`) that gave its first answer, because state of it
             is kept there. If not, any free seat is asked.
         max_episodes: Most episodes a seat can keep at a time; None for any number. Only where `episodes_stay`.

@@ -115,7 +115,7 @@ def check_policy_settings(
     name, factory, arguments = _factory(settings)
     if prepare := getattr(factory, "prepare", None):
         prepared: Prepared = _called(name, prepare, suite, arguments)
-        _check_fit(name, suite, prepared.action_spec, prepared.cameras)
+        check_fit(name, suite, prepared.action_spec, prepared.cameras)
         if prepared.check_instruction:
             for instruction in instructions:
                 prepared.check_instruction(instruction)
@@ -136,7 +136,7 @@ def make_policy(settings: Mapping[str, Any], suite: Suite) -> Policy:
     name, factory, arguments = _factory(settings)
     policy: Policy = _called(name, factory, suite, arguments)
     own.check_made(name, policy)
-    _check_fit(name, suite, policy.action_spec, policy.cameras)
+    check_fit(name, suite, policy.action_spec, policy.cameras)
     return policy
 
 
@@ -175,7 +175,12 @@ def _called(name: str, function: Callable[..., Any], suite: Suite, arguments: Ma
         raise ConfigError(f"policy {name!r} does not take these settings: {error}.") from error
 
 
-def _check_fit(name: str, suite: Suite, action_spec: ActionSpec, cameras: Sequence[str]) -> None:
+def check_fit(name: str, suite: Suite, action_spec: ActionSpec, cameras: Sequence[str]) -> None:
+    """Make sure that a policy's actions mean what a suite's do, and that it has the cameras.
+
+    Raises:
+        ConfigError: Says what differs.
+    """
     differences = action_spec.differences(suite.action_spec)
     if differences:
         raise ConfigError(

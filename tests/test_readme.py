@@ -15,6 +15,7 @@ import pytest
 from needs import need_assets, need_suite
 from pages import PAGES, REPO, blocks_of, commands_of, named, text_of, write_files
 
+import vlagym
 from vlagym.eval import cli
 from vlagym.eval.plan.config import split_suites
 
@@ -112,13 +113,17 @@ def test_both_quick_starts_are_one() -> None:
 
 
 # The example of a server of one's own runs in tests/policies/serving/test_ones_own.py.
-PYTHON = [(page, code) for page in PAGES if page.stem != "serving" for code in blocks_of(page, "python")]
+PYTHON = [(page, blocks_of(page, "python")) for page in PAGES if page.stem != "serving" and blocks_of(page, "python")]
 
 
-@pytest.mark.parametrize(("page", "code"), PYTHON, ids=[named(page) for page, _ in PYTHON])
-def test_a_python_example_runs(page: Path, code: str) -> None:
-    names: dict[str, object] = {}
-    exec(code, names)
-    if "env" in names:
-        assert names["observation"]["images"]["primary"].shape == (256, 256, 3)  # type: ignore[index]
-        names["env"].close()  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("page", "blocks"), PYTHON, ids=[named(page) for page, _ in PYTHON])
+def test_python_examples_run(page: Path, blocks: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, as scripts in one folder."""
+    monkeypatch.chdir(tmp_path)
+    for code in blocks:
+        names: dict[str, object] = {"__name__": "__main__"}
+        exec(code, names)
+        if "env" in names:
+            assert names["observation"]["images"]["primary"].shape == (256, 256, 3)  # type: ignore[index]
+            names["env"].close()  # type: ignore[attr-defined]
+    vlagym.close_workers()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...edges.text import differences
 from ...errors import ConfigError
@@ -29,6 +29,9 @@ from .rows import (
     with_adjusted_p_values,
 )
 from .sources import Side, SuiteOutcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["no regression", "regression", "cannot tell"]
 EXIT_CODES: dict[Verdict, int] = {"no regression": 0, "regression": 1, "cannot tell": 3}  # 2 is a refusal, as of every command
@@ -66,7 +69,7 @@ class Question:
             raise ConfigError(f"alpha must be above 0 and below 0.5; got {self.alpha:g}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The outcome of a comparison.
 
@@ -88,6 +91,17 @@ class Comparison:
     verdict: Verdict
     reason: str
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        row = self.overall
+        points = f"{100 * row.difference:+.1f} points ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+        return f"<Comparison of {self.current} with {self.baseline}: {self.verdict}; {points}>"
+
+    def table(self) -> pd.DataFrame:
+        """The rows as a table, whose columns are the fields of `Difference`."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.rows])
 
     @property
     def overall(self) -> Difference:

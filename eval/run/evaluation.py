@@ -43,8 +43,10 @@ from ..tables.shards import write_sheet
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
 from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
-from .launcher import LocalLauncher
-from .recorded import check_same, check_same_policy, check_same_settings
+from .launcher import LocalLauncher, end_if_imported_again
+from .live import LivePolicy
+from .pools import Pools
+from .recorded import check_not_live, check_same, check_same_policy, check_same_settings
 from .remote_seats import RemoteSeats
 from .rollout import RecordSettings
 from .runner import Runner
@@ -85,6 +87,7 @@ class Outcome:
 
 _T = TypeVar("_T")
 MakeQueue = Callable[[Sequence[EpisodeSpec]], EpisodeQueue]
+MakePolicy = Callable[[Suite], Policy]
 
 
 def evaluate(
@@ -92,6 +95,8 @@ def evaluate(
     subscribers: Sequence[Subscriber] = (),
     make_queue: MakeQueue = EpisodeQueue,
     stopped: Callable[[Outcome], None] = lambda outcome: None,
+    live: MakePolicy | None = None,
+    pools: Pools | None = None,
 ) -> Outcome:
     """Run an evaluation in a new folder, or a shard of it in a folder that the others share.
 
@@ -102,13 +107,16 @@ def evaluate(
         subscribers: Told of everything that happens.
         make_queue: Puts a leg's episodes in the order in which they are handed out.
         stopped: Given what there is so far, if something raises after the run's folder was made.
+        live: Gives the policy for a suite, where it is an object of this process instead of what the settings name.
+        pools: Where workers come from, and where they are kept; new ones that end with the run if None.
 
     Raises:
         VlagymError: Something that can be mended: a setting, an asset, the policy, the disk. Finished episodes are kept.
     """
+    end_if_imported_again()
     shard = shard_of(config.shard, os.environ)
     with _no_exit(), config.assets.in_force():
-        evaluation = _Evaluation(replace(config, shard=None), None, make_queue, stopped, shard)
+        evaluation = _Evaluation(replace(config, shard=None), None, make_queue, stopped, shard, live, pools)
         return evaluation.start(subscribers) if shard is None else evaluation.start_shard(subscribers)
 
 
@@ -135,10 +143,12 @@ def resume(
     Raises:
         RunError: Not a run, or its protocol, plan or policy is no longer the recorded one.
     """
+    end_if_imported_again()
     folder = RunFolder(path)
     shard = shard_of(execution.shard if execution is not None else None, os.environ)
     with folder.open_log() if shard is None else folder.open_shard(shard) as log, _no_exit():
         config = replace(folder.config(), shard=None)
+        check_not_live(folder.path, config)
         check_trusted(config, execution.allow_code if execution is not None and "allow_code" in names else ())
         check_belong_together(folder, config, folder.header())
         if holds_mask(config.assets.mirror):  # an address with a password was not written down; the environment may have it
@@ -159,8 +169,12 @@ class _Evaluation:
         make_queue: MakeQueue = EpisodeQueue,
         stopped: Callable[[Outcome], None] = lambda outcome: None,
         shard: Shard | None = None,
+        live: MakePolicy | None = None,
+        pools: Pools | None = None,
     ) -> None:
         self.config = config
+        self.live = live
+        self.pools = pools
         self.shard = shard
         self.folder = folder
         self.make_queue = make_queue
@@ -391,6 +405,7 @@ class _Evaluation:
             self.config.attempts,
             subscribers,
             self.config.policy_timeout_s,
+            self.pools,
         )
         runner.run(episodes, self.make_queue([spec for _, spec in episodes]), undrawn)
 
@@ -400,6 +415,8 @@ class _Evaluation:
             leg, suite = self.config.legs[number], self.suites[number]
             planned = {spec.task for spec in self.part if spec.suite == suite.name}
             sentences = [s for task in suite.tasks() if task.name in planned for s in _told(suite, task)]
+            if self.live is not None:
+                continue
             devices_of(leg.policy)
             check_policy_settings(without_devices(leg.policy), suite, sentences, may_build=number != self.legs[0])
         first = [self._make_policy(number) for number in self.legs[:1]]
@@ -407,6 +424,8 @@ class _Evaluation:
 
     def _make_policy(self, number: int) -> Policy:
         settings, suite = self.config.legs[number].policy, self.suites[number]
+        if self.live is not None:
+            return self.live(suite)
         devices = devices_of(settings)
         stage(f"loading {settings['name']} for {suite.name}")
         if devices is None:
@@ -416,7 +435,8 @@ class _Evaluation:
     def _note_policy(self, number: int, policy: Policy) -> None:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
-        record = policy.batch_record if isinstance(policy, RemoteSeats) else batch_record(policy, self.suites[number])
+        found = policy.batch_record if isinstance(policy, RemoteSeats | LivePolicy) else None
+        record = batch_record(policy, self.suites[number]) if found is None else found
         code = code_record(own_code(self.config.legs[number].policy))
         self._note_provenance(number, masked({**code, **policy.provenance(), **record}))
         if policy.batch is not None and not record["batch_invariant"]:

@@ -6,6 +6,7 @@ The runner's queue and messages are the same wherever that is; a launcher starts
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import socket
 from abc import ABC, abstractmethod
@@ -14,6 +15,8 @@ from typing import Any, Protocol
 
 from ..._parent import EndWithParent, call, deaf_to_interrupts
 from ...errors import RunError
+
+_UNGUARDED = 86  # exit code of a process that is none of ours to start
 
 
 class Process(Protocol):
@@ -70,6 +73,28 @@ class LocalLauncher(Launcher):
                 ours.close()
                 raise RunError(f"{name} cannot be started: {error}.") from error
         return process, ours
+
+
+def end_if_imported_again() -> None:
+    """End this process, if it is one that is being started and imports the caller's script once more, where it got here.
+
+    The process that started it says so in a sentence (`check_main_guard`).
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_UNGUARDED)
+
+
+def check_main_guard(process: Process) -> None:
+    """Make sure that a process did not end because it ran the caller's script once more.
+
+    Raises:
+        RunError: It did.
+    """
+    if process.exitcode == _UNGUARDED:
+        raise RunError(
+            "the script that starts this evaluation is imported again by every process that it starts, and would start it again "
+            'there; put the call below `if __name__ == "__main__":`.'
+        ) from None
 
 
 def exit_reason(process: Process) -> str:

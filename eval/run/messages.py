@@ -1,4 +1,7 @@
-"""What the main process and a worker say to each other: `Begin` or `Actions` goes in, `Observed`, `Ended` or `Failed` comes out."""
+"""What the main process and a worker say to each other: `Begin` or `Actions` goes in, `Observed`, `Ended` or `Failed` comes out.
+
+A worker that is built, or has been told where the next run records (`Record`), says `Ready`.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +68,15 @@ class Actions:
 
 
 @dataclass(frozen=True)
+class Record:
+    """Another run begins: record what it asks for, where it asks for it."""
+
+    record: RecordSettings | None
+
+
+@dataclass(frozen=True)
 class Ready:
-    """The environment has been built."""
+    """The environment has been built, or the recorders of another run."""
 
 
 @dataclass(frozen=True)

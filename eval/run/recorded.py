@@ -9,6 +9,21 @@ from typing import Any
 from ...edges.text import differences
 from ...errors import RunError
 from ..plan.config import EXECUTION_SETTINGS, POLICY_DEVICES, RunConfig
+from .live import LIVE
+
+
+def check_not_live(run: Path, config: RunConfig) -> None:
+    """Make sure that a run's policy can be made from its settings.
+
+    Raises:
+        RunError: It was an object of a Python process.
+    """
+    live = next((leg.policy["name"] for leg in config.legs if leg.policy.get(LIVE)), None)
+    if live is not None:
+        raise RunError(
+            f"{run} was run from Python with {live}, an object that no setting names, so it cannot be resumed; evaluate it again "
+            "with vlagym.evaluate."
+        )
 
 
 def check_same_settings(run: Path, recorded: RunConfig, asked: RunConfig) -> None:

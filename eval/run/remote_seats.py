@@ -14,7 +14,7 @@ from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ...policies.base import Chunk, Policy, PolicyObservation, SeatLostError
 from .channel import Channel
-from .launcher import Launcher, Process, exit_reason
+from .launcher import Launcher, Process, check_main_guard, exit_reason
 from .seat_process import Answered, Asked, Described, Raised, seat_main
 
 _CLOSE_TIMEOUT_S = 10.0
@@ -163,6 +163,7 @@ class RemoteSeat(Policy):
         assert channel is not None
         channel.close()
         process.join(_LAST_BREATH_S)
+        check_main_guard(process)
         reason = exit_reason(process)
         process.kill()
         self._process, self._channel = None, None

@@ -17,6 +17,7 @@ from ...policies.base import Policy, PolicyObservation, SeatLostError
 from ..plan.plan import EpisodeQueue
 from ..record.events import Subscriber
 from .messages import Actions, Begin, Ended, Failed, Lost, Message, Ready, WorkerSettings
+from .pools import Pools
 from .seats import Answer, SeatPool
 from .workers import Worker, WorkerPool
 
@@ -32,6 +33,7 @@ class Runner:
         attempts: Times an episode is tried.
         subscribers: Told of everything that happens.
         policy_timeout_s: Longest time the policy may take to answer; None for ever.
+        pools: Where workers come from; new ones for each call of `run` if None.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Runner:
         attempts: int,
         subscribers: Sequence[Subscriber],
         policy_timeout_s: float | None = None,
+        pools: Pools | None = None,
     ) -> None:
         self._policy = policy
+        self._pools = pools or Pools()
         self._settings = settings
         self._size = workers
         self._timeout_s = timeout_s
@@ -82,7 +86,7 @@ class Runner:
         queue = EpisodeQueue(self._index) if queue is None else queue
         stage(f"starting {self._size} workers: packages are imported, models compiled")
         with (
-            WorkerPool(self._settings, self._size, self._timeout_s) as pool,
+            self._pools.workers(self._settings, self._size, self._timeout_s) as pool,
             SeatPool(self._policy, self._settings.suite, self._size, self._policy_timeout_s) as seats,
         ):
             while len(queue) or any(worker.spec for worker in pool.workers):
@@ -128,11 +132,17 @@ class Runner:
         """Hand out the observations that have come."""
         for episode in self._stranded.keys() & self._observed.keys():
             self._retry(self._observed[episode][0], f"{self._stranded[episode]}", False, seats, queue)
-        for episode in seats.ask([observation for _, observation in self._observed.values()], self._fresh):
-            self._asked[episode], _ = self._observed.pop(episode)
-            self._fresh.discard(episode)
-        for answer in seats.answers() if seats.instant else ():
-            self._pass_on(answer, seats, queue)
+        while True:
+            taken = seats.ask([observation for _, observation in self._observed.values()], self._fresh)
+            for episode in taken:
+                self._asked[episode], _ = self._observed.pop(episode)
+                self._fresh.discard(episode)
+            if not seats.instant:
+                return
+            for answer in seats.answers():
+                self._pass_on(answer, seats, queue)
+            if not taken:
+                return
 
     def _pass_on(self, answer: Answer, seats: SeatPool, queue: EpisodeQueue) -> None:
         """Give a seat's answer to the workers that wait for it; one whose worker is gone is nobody's."""

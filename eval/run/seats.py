@@ -120,7 +120,7 @@ class SeatPool:
         self._seats = [_Seat(seat, f"{name} seat {i}" if len(seats) > 1 else name) for i, seat in enumerate(seats)]
         share = -(-at_once // len(seats))  # so that the episodes spread over the seats
         self._most_episodes = min(share, policy.max_episodes or share)
-        self.instant = policy.instant and list(seats) == [policy] and policy.max_batch is None
+        self.instant = policy.instant and list(seats) == [policy]
         for seat in () if self.instant else self._seats:
             seat.thread = threading.Thread(target=self._drive, args=(seat,), name=seat.name, daemon=True)
             seat.thread.start()

@@ -11,8 +11,8 @@ from ...edges.secrets import masked_text
 from ...errors import VlagymError
 from .channel import Channel
 from .clock import SimulatedClock
-from .messages import Actions, Begin, Ended, Failed, Message, Observed, Ready, WorkerSettings
-from .rollout import Rollout, TrajectoryRecorder, VideoRecorder
+from .messages import Actions, Begin, Ended, Failed, Message, Observed, Ready, Record, WorkerSettings
+from .rollout import Recorder, RecordSettings, Rollout, TrajectoryRecorder, VideoRecorder
 
 
 def worker_main(end: socket.socket, index: int, settings: WorkerSettings) -> None:
@@ -38,10 +38,14 @@ def worker_main(end: socket.socket, index: int, settings: WorkerSettings) -> Non
 def _build(settings: WorkerSettings) -> Rollout:
     env = settings.suite.make_env(settings.cameras)
     clock = None if settings.realtime is None else SimulatedClock(settings.realtime, env)
-    if settings.record is None:
-        return Rollout(env, [], clock)
-    video = [VideoRecorder(settings.record)] if settings.record.video != "none" else []
-    return Rollout(env, [TrajectoryRecorder(settings.record), *video], clock)
+    return Rollout(env, _recorders(settings.record), clock)
+
+
+def _recorders(record: RecordSettings | None) -> list[Recorder]:
+    if record is None:
+        return []
+    video = [VideoRecorder(record)] if record.video != "none" else []
+    return [TrajectoryRecorder(record), *video]
 
 
 def _serve(channel: Channel, rollout: Rollout, settings: WorkerSettings) -> None:
@@ -51,7 +55,7 @@ def _serve(channel: Channel, rollout: Rollout, settings: WorkerSettings) -> None
             with clock("idle"):
                 channel.wait()
             with clock("transport"):
-                command: Begin | Actions | None = channel.receive()
+                command: Begin | Actions | Record | None = channel.receive()
         except (EOFError, OSError):
             return
         assert command is not None  # this end waits for whole messages
@@ -65,8 +69,11 @@ def _serve(channel: Channel, rollout: Rollout, settings: WorkerSettings) -> None
                 return
 
 
-def _execute(command: Begin | Actions, rollout: Rollout, settings: WorkerSettings) -> Message:
+def _execute(command: Begin | Actions | Record, rollout: Rollout, settings: WorkerSettings) -> Message:
     env = rollout.env
+    if isinstance(command, Record):
+        rollout.recorders = _recorders(command.record)
+        return Ready()
     if isinstance(command, Begin):
         rollout.abandon()  # an episode that the policy lost
         if command.undrawn is not None:

@@ -19,8 +19,8 @@ from ...episode import EpisodeSpec
 from ...errors import RunError
 from ..plan.realtime import Realtime
 from .channel import Channel
-from .launcher import Launcher, LocalLauncher, Process, exit_reason
-from .messages import Actions, Begin, Lost, Message, Ready, WorkerSettings
+from .launcher import Launcher, LocalLauncher, Process, check_main_guard, exit_reason
+from .messages import Actions, Begin, Lost, Message, Ready, Record, WorkerSettings
 from .rollout import RecordSettings
 from .worker import worker_main
 
@@ -43,7 +43,7 @@ class Worker:
     waiting_since: float | None = None
     notice_s: float = _FIRST_NOTICE_S
 
-    def send(self, command: Begin | Actions) -> None:
+    def send(self, command: Begin | Actions | Record) -> None:
         """Give it something to do; a broken pipe shows when its answer is waited for."""
         self.waiting_since, self.notice_s = time.monotonic(), _FIRST_NOTICE_S
         try:
@@ -75,18 +75,32 @@ class WorkerPool:
         self._timeout_s = timeout_s
         self._launcher = launcher or LocalLauncher()
         self.workers: list[Worker] = []
-        try:
-            for index in range(size):
-                self.workers.append(self._start(index))
-        except BaseException:  # raised again: whatever it was, no worker stays behind
-            self._kill(self.workers)
-            raise
+        self._fill(size)
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def take_up(self, settings: WorkerSettings, size: int, timeout_s: float) -> None:
+        """Serve another run, with as many workers as it asks for: those that are there go on, and record for it.
+
+        Args:
+            settings: The same as before, but for what is recorded.
+            size: How many.
+            timeout_s: As for a new pool.
+        """
+        self._settings, self._timeout_s = settings, timeout_s
+        fit = [worker for worker in self.workers if worker.ready and worker.spec is None and worker.process.exitcode is None]
+        leave = [worker for worker in self.workers if worker not in fit[:size]]
+        self._kill(leave)
+        self.workers = fit[:size]
+        for index, worker in enumerate(self.workers):
+            worker.index = index
+            worker.ready, worker.started = False, time.monotonic()
+            worker.send(Record(settings.record))
+        self._fill(size)
 
     def idle(self) -> list[Worker]:
         """Workers that are ready and have no episode."""
@@ -136,6 +150,14 @@ class WorkerPool:
         finally:
             self._kill(self.workers)
 
+    def _fill(self, size: int) -> None:
+        try:
+            while len(self.workers) < size:
+                self.workers.append(self._start(len(self.workers)))
+        except BaseException:  # raised again: whatever it was, no worker stays behind
+            self._kill(self.workers)
+            raise
+
     def _start(self, index: int) -> Worker:
         try:
             process, end = self._launcher.start(f"worker-{index}", worker_main, index, self._settings)
@@ -162,6 +184,7 @@ class WorkerPool:
             message: Message | None = worker.channel.receive()
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.join(_LAST_BREATH_S)
+            check_main_guard(worker.process)
             return Lost(f"its process {exit_reason(worker.process)}")
         if message is not None:
             worker.waiting_since = None

@@ -20,14 +20,14 @@ from .folder import RunFolder
 from .realtime import realtime_table
 from .schema import MOST_EPISODES
 from .statistics import IntervalMethod
-from .success import chain_table, group_table, links_done, success_table
+from .success import AVERAGE, chain_table, group_table, links_done, success_table, to_markdown
 from .variants import Variants, category_table, coverages_of, variants_of, weighted_totals_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run's records, complete or not.
 
@@ -44,6 +44,21 @@ class Run:
     header: dict[str, Any]
     plan: tuple[EpisodeSpec, ...]
     results: tuple[EpisodeResult, ...]
+
+    def __repr__(self) -> str:
+        rows = [row for row in self.table().to_dict("records") if row["task"] == AVERAGE]
+        rates = [_rate_in_words(row) for row in rows]
+        state = "" if self.complete else f", {len(self.missing)} not run, {len(self.errors)} errors"
+        return f"<Run {self.path}: {'; '.join(rates)}{state}>"
+
+    def _repr_markdown_(self) -> str:
+        """The success table, where a notebook shows the run."""
+        return to_markdown(self.table(), self.notices)
+
+    @property
+    def success_rate(self) -> float:
+        """The average over tasks (over suites), as a fraction; NaN where nothing ran."""
+        return float(self.table()["success_rate"].iloc[-1])
 
     @property
     def name(self) -> str:
@@ -145,6 +160,13 @@ class Run:
 def _on_the_clock(timing: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of an episode's timing, of which ``seconds`` are others than those that the run took."""
     return {f"clock_{name}" if name == "seconds" else name: value for name, value in timing.items()}
+
+
+def _rate_in_words(row: dict[str, Any]) -> str:
+    if not row["episodes"]:
+        return f"{row['suite']} -"
+    interval = f"{100 * row['low']:.1f} - {100 * row['high']:.1f} %"
+    return f"{row['suite']} {100 * row['success_rate']:.1f} % ({row['successes']}/{row['episodes']}, {interval})"
 
 
 def merged_notices(header: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from vlagym.eval.cli import main
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.plan.shard import Shard
 from vlagym.eval.record.merge import merge
-from vlagym.eval.run.evaluation import Outcome, resume
+from vlagym.eval.run.evaluation import Outcome, evaluate, resume
 from vlagym.eval.tables import log as log_module
 from vlagym.eval.tables.folder import RunFolder
 from vlagym.eval.tables.runs import load_run
@@ -30,17 +31,25 @@ HELPERS = Path(__file__).parents[2] / "helpers"
 FEW = ("episodes_per_task=2", "workers=1", "video=first_per_task")
 
 
-@pytest.fixture
-def whole(run_toy: Run) -> Path:
-    """Four episodes of one process."""
-    return run_toy(*FEW, name="whole").folder
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``whole``, four episodes of one process, and ``sharded``, the same of two shards."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, shards in (("whole", ["null"]), ("sharded", ["1/2", "2/2"])):
+        for shard in shards:
+            settings = ["suite=toy", "policy=push", *FEW, f"shard={shard}", f"run_dir={folder / name}"]
+            assert evaluate(load_config(settings)).complete
+    return folder
 
 
 @pytest.fixture
-def sharded(run_toy: Run) -> Path:
-    """The same of two shards."""
-    run_toy(*FEW, "shard=1/2", name="sharded")
-    return run_toy(*FEW, "shard=2/2", name="sharded").folder
+def whole(runs: Path) -> Path:
+    return runs / "whole"
+
+
+@pytest.fixture
+def sharded(runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(runs / "sharded", tmp_path / "sharded"))
 
 
 def files_of(run: Path) -> set[str]:

@@ -1,0 +1,60 @@
+"""Workers that outlive a run: a second evaluation of the same suite in the same process starts none, and compiles nothing again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from .launcher import Launcher
+from .messages import WorkerSettings
+from .workers import WorkerPool
+
+
+class Pools:
+    """Where a runner's workers come from.
+
+    Args:
+        keep: Whether they are kept after the run, for the next one that asks for the same.
+        launcher: Starts them; on this machine if None.
+    """
+
+    def __init__(self, keep: bool = False, launcher: Launcher | None = None) -> None:
+        self._keep = keep
+        self._launcher = launcher
+        self._kept: dict[tuple[Any, ...], WorkerPool] = {}
+
+    @contextmanager
+    def workers(self, settings: WorkerSettings, size: int, timeout_s: float) -> Iterator[WorkerPool]:
+        """Workers for one run, kept or new; after an error none of them is kept."""
+        key = _key(settings)
+        pool = self._kept.pop(key, None)
+        if pool is None:
+            pool = WorkerPool(settings, size, timeout_s, self._launcher)
+        else:
+            pool.take_up(settings, size, timeout_s)
+        try:
+            yield pool
+        except BaseException:
+            pool.close()
+            raise
+        if not self._keep:
+            pool.close()
+            return
+        for other in [other for other in self._kept if other[0] == threading.get_ident()]:
+            self._kept.pop(other).close()  # of another suite: memory is for those that are used
+        self._kept[key] = pool
+
+    def close(self) -> None:
+        """End the workers that are kept."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+
+def _key(settings: WorkerSettings) -> tuple[Any, ...]:
+    """What makes workers serve another run: all but where they write; they also end with the thread that started them."""
+    seen = tuple(sorted(item for item in os.environ.items() if item[0].startswith("VLAGYM_")))
+    return threading.get_ident(), repr(replace(settings, record=None)), seen
