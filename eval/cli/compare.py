@@ -26,12 +26,16 @@ from ..compare.sources import is_foreign, load_side, side_of_run
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_rich
+from ..tables.sweep import is_sweep
 from .arguments import CommandParser
+from .compare_sweep import compare_sweep
 
 EPILOG = """\
 Two sides are BASELINE and CURRENT, folders of runs. One of the two may instead be
   published:POLICY or published:POLICY@SOURCE   a published score (`vla-eval compare --published` lists them)
   FILE.json                                     a result file of LeRobot or of allenai's vla-evaluation-harness
+
+A sweep is named alone: its runs side by side, and those of the same suites compared with each other.
 
 Three or more runs are compared all with all: whether they differ (Cochran's Q), which pairs do (Holm), and the set that cannot
 be told from the best. With --real TABLE, at least three runs are compared with a real robot: MMRV and Pearson's r with intervals.
@@ -55,8 +59,6 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if arguments.real is not None:
         return _compare_with_real(arguments.real, arguments.runs, arguments.json)
-    if len(arguments.runs) < 2:
-        parser.error("name a BASELINE and a CURRENT run")
     question = Question(
         margin=arguments.margin / 100,
         alpha=arguments.alpha,
@@ -66,6 +68,10 @@ def main(argv: Sequence[str]) -> int:
         allow_different_protocols=arguments.allow_different_protocols,
         pair_by_index=arguments.pair_by_index,
     )
+    if any(is_sweep(Path(source)) for source in arguments.runs):
+        return _compare_sweep(arguments.runs, question, arguments)
+    if len(arguments.runs) < 2:
+        parser.error("name a BASELINE and a CURRENT run, or a sweep")
     if len(arguments.runs) > 2:
         return _rank(arguments.runs, question, {"markdown": arguments.markdown, "json": arguments.json}, arguments.junit)
     comparison = compare(arguments.runs[0], arguments.runs[1], question)
@@ -92,6 +98,14 @@ def compare(baseline: str, current: str, question: Question) -> Comparison:
         for source, run, other in ((baseline, runs[0], runs[1]), (current, runs[1], runs[0]))
     ]
     return compare_sides(sides[0], sides[1], question)
+
+
+def _compare_sweep(sources: Sequence[str], question: Question, arguments: argparse.Namespace) -> int:
+    if len(sources) > 1:
+        raise ConfigError("a sweep is compared by itself: name one SWEEP, or the folders of runs below it.")
+    if arguments.junit is not None:
+        raise ConfigError("--junit tells whether one run is worse than another; leave it out with a sweep.")
+    return compare_sweep(Path(sources[0]), question, {"markdown": arguments.markdown, "json": arguments.json})
 
 
 def _rank(sources: Sequence[str], question: Question, outputs: dict[str, Path | None], junit: Path | None) -> int:
@@ -149,7 +163,7 @@ def _parser() -> CommandParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="BASELINE CURRENT, or three runs or more")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="BASELINE CURRENT, or three runs or more, or one sweep")
     parser.add_argument("--real", metavar="TABLE", help="rates of a real robot to compare at least three runs with")
     parser.add_argument("--margin", type=points, default=5, metavar="POINTS", help="acceptable drop, percentage points (default 5)")
     parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of either verdict being wrong (default 0.05)")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from vlagym.errors import RunError
+from vlagym.eval.bench.synthetic import write_run
 from vlagym.eval.cli import main
+from vlagym.eval.plan.sweep import expand
 from vlagym.eval.tables.runs import load_run
-from vlagym.eval.tables.sweep import load_sweep
+from vlagym.eval.tables.sweep import load_sweep, write_sweep
 
 TOY = ["suite=toy", "policy=push", "tasks=[push_right]", "episodes_per_task=1", "video=none", "workers=1"]
 
@@ -74,3 +77,47 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
     (tmp_path / "sweep.json").write_text(json.dumps({"keys": ["a"], "runs": [{"folder": "..", "values": {"a": "1"}}]}))
     with pytest.raises(RunError, match="folder"):
         load_sweep(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of three policies over two suites; the last run of it was not begun, and one before it is incomplete."""
+    folder = tmp_path_factory.mktemp("made_up") / "sweep"
+    sweep = write_sweep(folder, expand(["policy.checkpoint=a,b,c", "suite=goal,long"]))
+    rates = {"a": 0.9, "b": 0.5, "c": 0.88}
+    for member in sweep.members[:-1]:
+        checkpoint, suite = member.values["policy.checkpoint"], member.values["suite"]
+        generator = random.Random(0)
+        rate, partial = rates[checkpoint], (checkpoint, suite) == ("b", "long")
+        write_run(
+            member.path,
+            {suite: {"one": 100, "two": 100}},
+            lambda spec, rate=rate, partial=partial, draw=generator.random: None if partial and spec.trial > 50 else draw() < rate,
+        )
+    return folder
+
+
+def test_a_sweep_is_compared_suite_by_suite(made_up: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = ["--json", str(tmp_path / "sweep.json"), "--markdown", str(tmp_path / "sweep.md")]
+    assert main(["compare", str(made_up), *outputs]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "incomplete and not compared: policy.checkpoint=b--suite=long" in printed
+    written = json.loads((tmp_path / "sweep.json").read_text())
+    assert [(row["policy.checkpoint"], row["suite"]) for row in written["runs"]][:5] == [
+        ("a", "goal"),
+        ("a", "long"),
+        ("b", "goal"),
+        ("b", "long"),
+        ("c", "goal"),
+    ]
+    assert len(written["answers"]) == 1, "goal has three runs, long only one that is complete"
+    assert (tmp_path / "sweep.md").read_text().startswith("| policy.checkpoint | suite |")
+    assert main(["compare", str(made_up), "--allow-incomplete", "--json", str(tmp_path / "all.json")]) == 0
+    assert len(json.loads((tmp_path / "all.json").read_text())["answers"]) == 2
+
+
+def test_a_sweep_is_compared_alone(made_up: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(made_up), str(made_up)]) == 2
+    assert "a sweep is compared by itself" in capsys.readouterr().err
+    assert main(["compare", str(made_up), "--junit", "x.xml"]) == 2
+    assert "leave it out with a sweep" in capsys.readouterr().err
