@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from many_processes import run_in_shards
 
 from vlagym.errors import RunError, StorageError
 from vlagym.eval.cli import main
@@ -27,7 +24,6 @@ from vlagym.eval.tables.runs import load_run
 Run = Callable[..., Outcome]
 Records = Callable[[Path], list[dict[str, Any]]]
 
-HELPERS = Path(__file__).parents[2] / "helpers"
 FEW = ("episodes_per_task=2", "workers=1", "video=first_per_task")
 
 
@@ -213,39 +209,12 @@ def test_a_merge_that_finds_the_disk_full_loses_nothing(
     assert merge(sharded).episodes == 4
 
 
-@pytest.mark.parametrize(
-    ("suite", "count", "killed"),
-    [
-        (("suite=toy", "policy=push", "suite.step_seconds=0.05", "episodes_per_task=3", "video=none"), 2, (2,)),
-        pytest.param(("suite=robosuite", "policy=scripted", "seeds=[0,1]", "tasks=[0,1,2,3]"), 7, (3, 5), marks=pytest.mark.slow),
-    ],
-    ids=["toy", "robosuite"],
-)
-def test_processes_of_which_some_are_killed_and_started_again(
-    suite: tuple[str, ...], count: int, killed: tuple[int, ...], tmp_path: Path, records: Records
-) -> None:
-    """All start at one instant, in a folder that is not there; some are killed when they have a result, and started again."""
+def test_processes_of_which_one_is_killed_and_started_again(tmp_path: Path, records: Records) -> None:
+    """Both start at one instant, in a folder that is not there; one is killed when it has a result, and started again."""
     alone, together = tmp_path / "alone", tmp_path / "together"
-    settings = [*suite, "workers=1"]
+    settings = ["suite=toy", "policy=push", "suite.step_seconds=0.05", "episodes_per_task=3", "video=none", "workers=1"]
     assert main([*settings, f"run_dir={alone}"]) == 0
-    vla_eval = [sys.executable, "-m", "vlagym.eval.cli", *settings, f"run_dir={together}"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])}
-
-    def start(number: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*vla_eval, f"shard={number}/{count}"], stdout=subprocess.DEVNULL, env=env)
-
-    shards = {number: start(number) for number in range(1, count + 1)}
-    for number in killed:
-        file = together / f"episodes.shard-{number}-of-{count}.jsonl"
-        deadline = time.monotonic() + 240
-        while not (file.exists() and file.stat().st_size):
-            assert time.monotonic() < deadline
-            assert shards[number].poll() is None, "it ended too early to be killed"
-            time.sleep(0.01)
-        shards[number].kill()
-        shards[number].wait()
-        shards[number] = start(number)
-    assert [shard.wait(240) for shard in shards.values()] == [0] * count
+    run_in_shards(settings, together, 2, killed=[2])
     assert main(["merge", str(together)]) == 0
     assert records(together) == records(alone)
     assert load_run(together).table().equals(load_run(alone).table())
