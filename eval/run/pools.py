@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Pools:
         self._keep = keep
         self._launcher = launcher
         self._kept: dict[tuple[Any, ...], WorkerPool] = {}
+        self._closes_at_exit = False
 
     @contextmanager
     def workers(self, settings: WorkerSettings, size: int, timeout_s: float) -> Iterator[WorkerPool]:
@@ -47,6 +49,9 @@ class Pools:
         for other in [other for other in self._kept if other[0] == threading.get_ident()]:
             self._kept.pop(other).close()  # of another suite: memory is for those that are used
         self._kept[key] = pool
+        if not self._closes_at_exit:  # now that processes were started: multiprocessing, which waits for them, is told before us
+            atexit.register(self.close)
+            self._closes_at_exit = True
 
     def close(self) -> None:
         """End the workers that are kept."""
