@@ -43,6 +43,15 @@ def unpack(archive: Path, output: Path | None = None) -> Run:
         StorageError: The folder cannot be written.
     """
     try:
+        raw = archive.open("rb")
+    except OSError as error:
+        raise RunError(f"the archive {archive} cannot be read: {error.strerror}.") from error
+    with raw:
+        return _unpack(archive, raw, output)
+
+
+def _unpack(archive: Path, raw: IO[bytes], output: Path | None) -> Run:
+    try:
         parent = Path("results") if output is None else output.parent
         make_folder(parent)
         staging = parent / f".vla-eval.{uuid.uuid4().hex}.part"
@@ -50,8 +59,7 @@ def unpack(archive: Path, output: Path | None = None) -> Run:
     except OSError as error:
         raise StorageError(f"nothing can be unpacked to {output or 'results'}: {error.strerror}.") from error
     try:
-        with archive.open("rb") as raw:
-            name = _read(archive, raw, staging)
+        name = _read(archive, raw, staging)
         _loaded(archive, staging)
         folder = output or parent / name
         if os.path.lexists(folder):

@@ -165,3 +165,10 @@ def test_a_run_that_is_there_is_not_replaced(run: Run, tmp_path: Path) -> None:
         unpack(archive, run.path)
     assert load_run(run.path).complete
     assert not list(tmp_path.glob(".vla-eval*"))
+
+
+def test_an_archive_that_is_not_there_is_named_and_leaves_no_folder(tmp_path: Path) -> None:
+    for archive in (tmp_path / "gone.tar.gz", tmp_path):
+        with pytest.raises(RunError, match=f"the archive {archive} cannot be read"):
+            unpack(archive, tmp_path / "new" / "run")
+    assert not list(tmp_path.iterdir())
