@@ -14,6 +14,7 @@ from ..tables.methods import methods_sheet, methods_table, seed_sheet, seed_tabl
 from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run, load_run
 from ..tables.subject import subjects, with_subject
+from ..tables.subtasks import steps_sheet, subtask_sheet
 from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
 from ..tables.variants import category_sheet
 from .arguments import CommandParser
@@ -63,6 +64,14 @@ def main(argv: Sequence[str]) -> int:
         if not len(table):
             raise ConfigError("these runs have no chains of subtasks; leave out --chains.")
         sheet = chain_sheet(table, confidence)
+    elif arguments.subtasks:
+        table = _together(runs, lambda run: run.subtasks(confidence, arguments.interval))
+        if not len(table):
+            raise ConfigError("the episodes of these runs have no subtasks; leave out --subtasks.")
+        sheet = subtask_sheet(table, confidence)
+    elif arguments.steps:
+        table = _together(runs, Run.steps)
+        sheet = steps_sheet(table)
     else:
         table = _together(runs, lambda run: with_subject(run.table(confidence, arguments.interval), run))
         sheet = success_sheet(table, confidence)
@@ -92,6 +101,8 @@ def _parser() -> CommandParser:
     which.add_argument("--realtime", action="store_true", help="held steps, decisions per second, completion time, path, jerk")
     which.add_argument("--methods", action="store_true", help="policies x suites over all runs, as papers print it")
     which.add_argument("--seeds", action="store_true", help="seed by seed, and the mean with its standard deviation over seeds")
+    which.add_argument("--subtasks", action="store_true", help="how often each subtask was asked for and done (CALVIN's 34)")
+    which.add_argument("--steps", action="store_true", help="how many steps the successes of each task take")
     which.add_argument("--episodes", action="store_true", help="one row per episode (csv, json or parquet)")
     return parser
 

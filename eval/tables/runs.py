@@ -20,6 +20,7 @@ from .folder import RunFolder
 from .realtime import realtime_table
 from .schema import MOST_EPISODES
 from .statistics import IntervalMethod
+from .subtasks import steps_table, subtask_table
 from .success import AVERAGE, chain_table, group_table, links_done, success_table, to_markdown
 from .variants import Variants, category_table, coverages_of, variants_of, weighted_totals_of
 
@@ -133,6 +134,14 @@ class Run:
     def timings(self) -> pd.DataFrame:
         """What came of the simulated clock (see `vlagym.eval.tables.realtime.realtime_table`); empty where the world waited."""
         return realtime_table(self.results, self.plan)
+
+    def subtasks(self, confidence: float = 0.95, interval: IntervalMethod = "mid-p") -> pd.DataFrame:
+        """How often each subtask was done (see `vlagym.eval.tables.subtasks.subtask_table`); empty where no episode has any."""
+        return subtask_table(self.results, confidence, interval)
+
+    def steps(self) -> pd.DataFrame:
+        """How many steps successes take (see `vlagym.eval.tables.subtasks.steps_table`)."""
+        return steps_table(self.results)
 
     def episodes(self) -> pd.DataFrame:
         """One row per episode with a result: the fields of `EpisodeResult`, its subtasks as ``links_done``, times and files."""

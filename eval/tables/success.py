@@ -46,7 +46,7 @@ def success_table(
 
     by_task = _group(results)
     counts = Counter((spec.suite, spec.task) for spec in planned)
-    rate = _rate_function(confidence, interval)
+    rate = rate_function(confidence, interval)
     rows, averages = [], []
     for suite in dict.fromkeys(spec.suite for spec in planned):
         tasks = [key for key in counts if key[0] == suite]
@@ -82,7 +82,7 @@ def chain_table(
     import pandas as pd
 
     by_task = _group(results)
-    rate = _rate_function(confidence, interval)
+    rate = rate_function(confidence, interval)
     rows = []
     for suite, length in lengths.items():
         if length < 2:
@@ -121,7 +121,7 @@ def group_table(
 
     by_task = _group(results)
     counts = Counter((spec.suite, spec.task) for spec in planned)
-    rate = _rate_function(confidence, interval)
+    rate = rate_function(confidence, interval)
     rows = []
     for suite in dict.fromkeys(suite for (suite, task), group in groups.items() if group and (suite, task) in counts):
         members: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -315,7 +315,8 @@ def _trial_means(results: Sequence[EpisodeResult], value: Callable[[EpisodeResul
     return [sum(values) / len(values) for values in by_trial.values()]
 
 
-def _rate_function(confidence: float, interval: IntervalMethod) -> _RateFunction:
+def rate_function(confidence: float, interval: IntervalMethod) -> _RateFunction:
+    """What makes a rate with its interval of outcomes by stratum."""
     if interval == "exact":
         return lambda strata, weights: mean_exact(strata, weights, confidence)
 
