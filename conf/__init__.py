@@ -22,11 +22,18 @@ def suite_members(name: str) -> list[str]:
 
 
 def suite_names() -> list[str]:
-    """Every suite that is one benchmark's own (``libero_all`` and the like, which stand for several, are left out).
+    """Every suite that is one benchmark's own; those that stand for several, or are nothing without a setting, are left out.
 
     Reads the files as text: the names are needed whenever `vlagym.envs` is imported, so this must cost next to nothing.
     """
-    return [name for name in group_names("suite") if not suite_members(name)]
+    return [name for name in group_names("suite") if not suite_members(name) and not setting_needed(name)]
+
+
+def setting_needed(name: str) -> str:
+    """The setting without which a suite of conf/suite/ is nothing, such as a folder of the user's; empty for most."""
+    file = CONF_DIR / "suite" / f"{name}.yaml"
+    match = re.search(r"^([a-z_]+): *\?\?\?", file.read_text(encoding="utf-8"), re.MULTILINE) if file.exists() else None
+    return match.group(1) if match else ""
 
 
 def suite_settings(name: str) -> dict[str, Any]:

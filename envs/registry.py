@@ -25,6 +25,7 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
         "libero": "vlagym.envs.libero.suite:LiberoSuite",
         "libero_plus": "vlagym.envs.libero.plus.suite:LiberoPlusSuite",
         "libero_pro": "vlagym.envs.libero.pro:LiberoProSuite",
+        "libero_custom": "vlagym.envs.libero.custom:LiberoCustomSuite",
         "libero_object_temp": "vlagym.envs.libero.pro:LiberoObjectTempSuite",
         "libero_para": "vlagym.envs.libero.para:LiberoParaSuite",
         "calvin": "vlagym.envs.calvin.suite:CalvinSuite",

@@ -57,9 +57,9 @@ class _World:
             visual_sites=[site for name in env.visualization_sites_list for site in _lights(env.get_object(name))],
             bodies=[fixture.root_body for fixture in env.fixtures],
         )
-        self._init_states = load_init_states(files.init_states, files.remedy)
+        self._init_states = None if files.init_states is None else load_init_states(files.init_states, files.remedy)
         width = 1 + self.engine.model.nq + self.engine.model.nv
-        if self._init_states.shape[1] != width:
+        if self._init_states is not None and self._init_states.shape[1] != width:
             raise AssetError(
                 f"{files.init_states} holds {self._init_states.shape[1]} values per initial state instead of {width}: it belongs "
                 f"to another task. {files.remedy}"
@@ -88,11 +88,12 @@ class _World:
             if setup.camera is not None:
                 engine.place_camera(CAMERAS["primary"], *turned(LIBERO_CAMERAS[self._problem], setup.camera))
             engine.vary(suite.variation, CAMERAS["primary"])
-            # As ControlEnv.set_init_state: the fixtures stay where the reset put them.
-            engine.set_state(self._init_states[setup.init_state])
-            mujoco.mj_forward(engine.model, engine.data)
-            self.check_success()
-            engine.observe()
+            if self._init_states is not None:
+                # As ControlEnv.set_init_state: the fixtures stay where the reset put them.
+                engine.set_state(self._init_states[setup.init_state])
+                mujoco.mj_forward(engine.model, engine.data)
+                self.check_success()
+                engine.observe()
         return None if setup.noise is None else NoiseStream(setup.noise, scene.generator.get_state())
 
     def check_success(self) -> bool:

@@ -48,6 +48,7 @@ def run_stock(suite: LiberoSettings, task: str, actions: Sequence[Float32Array],
             bddl_file_name=str(files.bddl), camera_heights=suite.image_size, camera_widths=suite.image_size
         )
     try:
+        assert files.init_states is not None
         for init_state, chunk in zip(load_init_states(files.init_states), actions, strict=False):
             yield _run_episode(env, generator, init_state, suite, chunk)
     finally:

@@ -21,10 +21,13 @@ TRIALS = 50  # initial states per task: the rows of every .pruned_init file
 
 
 class TaskFiles(NamedTuple):
-    """What there is of a task: its definition in BDDL, and its initial states; what to do if either is damaged, a sentence."""
+    """What there is of a task: its definition in BDDL, and its initial states; what to do if either is damaged, a sentence.
+
+    Without initial states an episode begins as the scene was drawn.
+    """
 
     bddl: Path
-    init_states: Path
+    init_states: Path | None
     remedy: str = OF_PACKAGE
 
 
@@ -64,6 +67,6 @@ def task_files(suite: str, task: str) -> TaskFiles:
     folder = package_folder()
     files = TaskFiles(folder / "bddl_files" / suite / f"{task}.bddl", folder / "init_files" / suite / f"{task}.pruned_init")
     for file in files[:2]:
-        if not file.is_file():
+        if not (isinstance(file, Path) and file.is_file()):
             raise DependencyError(f"{file} is missing from hf-libero. Run: vla-eval install libero --force")
     return files

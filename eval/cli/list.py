@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from ..._registry import unknown_name
-from ...conf import group_names, suite_members, suite_settings
+from ...conf import group_names, setting_needed, suite_members, suite_settings
 from ...envs.registry import BENCHMARKS, make_suite
 from ...envs.suite import Suite
 from ...errors import ConfigError
@@ -75,6 +75,9 @@ def _suites() -> Iterable[dict[str, Any]]:
     for name in group_names("suite"):
         if members := suite_members(name):
             yield {"suite": name, "tasks": "", "episodes": "", "cameras": "", "control": f"= {', '.join(members)}"}
+            continue
+        if needed := setting_needed(name):
+            yield {"suite": name, "tasks": "", "episodes": "", "cameras": "", "control": f"with suite.{needed}=..."}
             continue
         suite = _suite(name)
         tasks = suite.tasks()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...edges.arguments import share
 from ...errors import ConfigError, DependencyError
@@ -13,6 +13,7 @@ from ..record.console import make_console
 from ..tables.methods import methods_sheet, methods_table, seed_sheet, seed_table
 from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run, load_run
+from ..tables.statistics import IntervalMethod
 from ..tables.subject import subjects, with_subject
 from ..tables.subtasks import steps_sheet, subtask_sheet
 from ..tables.success import Sheet, as_latex, as_markdown, as_rich, chain_sheet, group_sheet, success_sheet
@@ -22,6 +23,34 @@ from .arguments import CommandParser
 if TYPE_CHECKING:
     import pandas as pd
 
+
+class _Kind(NamedTuple):
+    """A table of each run: how it is made, what it looks like, and what is said of runs that have none."""
+
+    table: Callable[[Run, float, IntervalMethod], pd.DataFrame]
+    sheet: Callable[[pd.DataFrame, float], Sheet | None]
+    absent: str = ""
+
+
+_KINDS = {
+    "success": _Kind(lambda run, *how: with_subject(run.table(*how), run), success_sheet),
+    "seeds": _Kind(seed_table, seed_sheet),
+    "episodes": _Kind(lambda run, *_: run.episodes(), lambda *_: None),
+    "groups": _Kind(lambda run, *how: run.groups(*how), group_sheet, "the tasks of these runs are reported one by one"),
+    "categories": _Kind(
+        lambda run, confidence, _: run.categories(confidence),
+        category_sheet,
+        "these runs have no variants (LIBERO-plus, -PRO, -Para)",
+    ),
+    "realtime": _Kind(
+        lambda run, *_: run.timings(),
+        lambda table, _: realtime_sheet(table),
+        "in these runs the world waited for the policy (realtime=off)",
+    ),
+    "chains": _Kind(lambda run, *how: run.chains(*how), chain_sheet, "these runs have no chains of subtasks"),
+    "subtasks": _Kind(lambda run, *how: run.subtasks(*how), subtask_sheet, "the episodes of these runs have no subtasks"),
+    "steps": _Kind(lambda run, *_: run.steps(), lambda table, _: steps_sheet(table)),
+}
 FORMATS = ("text", "markdown", "latex", "csv", "json", "parquet")
 
 
@@ -38,43 +67,14 @@ def main(argv: Sequence[str]) -> int:
     confidence = arguments.confidence / 100
     if arguments.methods:
         table = methods_table(runs, confidence)
-        sheet = methods_sheet(table)
-    elif arguments.seeds:
-        table = _together(runs, lambda run: seed_table(run, confidence, arguments.interval))
-        sheet = seed_sheet(table, confidence)
-    elif arguments.episodes:
-        table, sheet = _together(runs, Run.episodes), None
-    elif arguments.groups:
-        table = _together(runs, lambda run: run.groups(confidence, arguments.interval))
-        if not len(table):
-            raise ConfigError("the tasks of these runs are reported one by one; leave out --groups.")
-        sheet = group_sheet(table, confidence)
-    elif arguments.categories:
-        table = _together(runs, lambda run: run.categories(confidence))
-        if not len(table):
-            raise ConfigError("these runs have no variants (LIBERO-plus, -PRO, -Para); leave out --categories.")
-        sheet = category_sheet(table, confidence)
-    elif arguments.realtime:
-        table = _together(runs, Run.timings)
-        if not len(table):
-            raise ConfigError("in these runs the world waited for the policy (realtime=off); leave out --realtime.")
-        sheet = realtime_sheet(table)
-    elif arguments.chains:
-        table = _together(runs, lambda run: run.chains(confidence, arguments.interval))
-        if not len(table):
-            raise ConfigError("these runs have no chains of subtasks; leave out --chains.")
-        sheet = chain_sheet(table, confidence)
-    elif arguments.subtasks:
-        table = _together(runs, lambda run: run.subtasks(confidence, arguments.interval))
-        if not len(table):
-            raise ConfigError("the episodes of these runs have no subtasks; leave out --subtasks.")
-        sheet = subtask_sheet(table, confidence)
-    elif arguments.steps:
-        table = _together(runs, Run.steps)
-        sheet = steps_sheet(table)
+        sheet: Sheet | None = methods_sheet(table)
     else:
-        table = _together(runs, lambda run: with_subject(run.table(confidence, arguments.interval), run))
-        sheet = success_sheet(table, confidence)
+        name = next((name for name in _KINDS if getattr(arguments, name, False)), "success")
+        kind = _KINDS[name]
+        table = _together(runs, lambda run: kind.table(run, confidence, arguments.interval))
+        if kind.absent and not len(table):
+            raise ConfigError(f"{kind.absent}; leave out --{name}.")
+        sheet = kind.sheet(table, confidence)
     notices = list(dict.fromkeys(notice for run in runs for notice in run.notices))
     head = [f"{f'{run.name}: ' if len(runs) > 1 else ''}{sentence}." for run in runs for sentence in subjects(run)]
     _write(table, sheet, arguments.format or _format_of(arguments.output), arguments.output, head, notices)

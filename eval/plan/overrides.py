@@ -24,6 +24,7 @@ PATHS = (
     "policy.instruction_encoder",
     "policy.run",
     "realtime.profile",
+    "suite.bddl",
     "suite.instructions",
 )
 NAMES = ("policy.component_step", "policy.unnorm_key", "policy.platform")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stock_libero import SETTLE_ACTION, SETTLE_STEPS, actions_of, assert_same_physics, assert_same_picture, moment
 
 from vlagym.envs.assets import locate
 from vlagym.envs.libero._upstream import import_libero
 from vlagym.envs.libero.init_states import load_init_states
 from vlagym.envs.libero.tasks import task_files
 
-SETTLE_STEPS = 10
-SETTLE_ACTION = [0, 0, 0, 0, 0, 0, -1]
 CHUNK = 8
 
 # Tasks with growing property initialisers: an object in an open drawer; a stove that is on, so its burner glows.
@@ -32,15 +31,6 @@ ALL_TASKS = [
     ("libero_90", 39),  # grows
     ("libero_90", 75),
 ]
-
-
-def actions_of(trial: int, steps: int) -> np.ndarray:
-    return np.random.default_rng([7, trial]).uniform(-1, 1, (steps, 7))
-
-
-def moment(obs: dict) -> dict[str, np.ndarray]:
-    state = np.concatenate([obs["robot0_eef_pos"], obs["robot0_gripper_qpos"]])
-    return {"primary": obs["agentview_image"], "wrist": obs["robot0_eye_in_hand_image"], "state": state}
 
 
 def poses_near(env, steps: int) -> np.ndarray:
@@ -78,17 +68,6 @@ def play_reference_loop(suite: str, task: str, steps_of_trial: dict[int, int]) -
     np.random.set_state(outside)
     env.close()
     return played
-
-
-def assert_same_picture(ours: dict, stock: dict) -> None:
-    for camera in ("primary", "wrist"):
-        np.testing.assert_array_equal(ours["images"][camera], stock[camera][::-1])
-    np.testing.assert_array_equal(ours["state"][[0, 1, 2, 6, 7]], stock["state"].astype(np.float32))
-
-
-def assert_same_physics(env, stock: dict) -> None:
-    expected = np.concatenate([stock["qpos"], stock["qvel"]])
-    np.testing.assert_array_equal(env.physics_state()[1 : 1 + len(expected)], expected)
 
 
 def assert_same_by_single_steps(env, task: int, trial: int, stock: list[dict]) -> None:
