@@ -127,6 +127,9 @@ KEYS = {
     }
     for group in ("suite", "policy")
 }
+# Those that no file of a suite or policy has, since all take them.
+KEYS["suite"] |= {"annotations"}
+KEYS["policy"] |= {"devices"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -49,11 +49,12 @@ def test_every_setting_in_conf_is_declared_with_a_type() -> None:
     for suite in suite_names():
         settings: dict[str, Any] = compose_settings([f"suite={suite}"])["suite"]
         known = declared(BENCHMARKS.get(settings.pop("benchmark")))
+        settings.pop("instructions", None)  # every suite's, read before its own
         assert set(settings) <= set(known), suite
         assert all(known[name].expected != "a plain value" for name in settings), suite
     for policy in ("random", "small", "openvla", "openvla_oft", "openvla_oft_joint", "rt1", "rt1_x"):
         settings = compose_settings([f"policy={policy}"])["policy"]
-        settings.pop("name")
+        del settings["name"], settings["devices"]  # every policy's, read before its own
         known = declared(POLICIES.get(policy))
         assert set(settings) <= set(known), policy
         assert all(known[name].expected != "a plain value" for name in settings), policy

@@ -60,7 +60,7 @@ def test_both_tables_come_in_every_form(
     assert r"push\_2 & 100.0 \%" in capsys.readouterr().out
     assert main([str(done), str(never), "--steps", "--format", "markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| run | suite | task | successes / episodes | median steps | quartiles | fastest - slowest |"
+    assert "| run | suite | task | successes / episodes | median steps | quartiles | fastest - slowest |" in lines
     assert "| never | toy | push_far | 0 / 2 | - | - | - |" in lines
     assert cli.main(["table", str(done), "--steps", "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
