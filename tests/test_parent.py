@@ -31,8 +31,12 @@ def test_a_process_does_not_hear_ctrl_c_while_python_starts_in_it() -> None:
 
 
 def test_the_main_process_hears_it_afterwards() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        _interrupted_meanwhile()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test session in several processes ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _interrupted_meanwhile()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _interrupted_meanwhile() -> None:

@@ -35,6 +35,7 @@ RUN = (
     "index",
 )
 RUN += ("adding-a-policy",)
+WANT_RUNS = ("compare SWEEP", "export results/DEMOS", "table RUN RUN")  # what they are of is in no folder here: parsed only
 FREE_POLICIES = {"random", "scripted", "replay", "small"}
 
 
@@ -42,6 +43,8 @@ def is_run(command: str) -> bool:
     """Whether a command is run here: one of a checkpoint that has to be downloaded is not, nor one that goes on until stopped."""
     policies = {argument.removeprefix("policy=") for argument in shlex.split(command) if argument.startswith("policy=")}
     if command.startswith(("serve", "convert", "doctor ")):  # `doctor` alone looks at one suite of every benchmark
+        return False
+    if command in ("sweep", "--multirun") or command.startswith(WANT_RUNS):
         return False
     return command.startswith(("gate", "bench")) or all(policy in FREE_POLICIES or ".py:" in policy for policy in policies)
 
@@ -75,6 +78,8 @@ def test_a_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPa
         arguments = ["policy=push" if argument.startswith("policy=") else argument for argument in arguments]
     elif arguments[0] == "bench":
         arguments += ["calls=1", "warm_up=0"] if arguments[1].startswith("policy=") else SHORT_BENCH
+    elif arguments[0] in ("sweep", "--multirun", "-m"):
+        arguments += SHORT_RUN[1:]
     elif "=" in arguments[0] and not arguments[0].startswith("resume="):
         arguments += SHORT_RUN
     assert exit_code(arguments) == 0

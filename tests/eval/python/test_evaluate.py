@@ -62,11 +62,12 @@ def global_state() -> dict[str, Any]:
 
 
 def test_evaluations_in_a_loop_share_workers_and_leave_no_trace(run_toy: Run, records: Records) -> None:
-    command = run_toy("episodes_per_task=2", "workers=2", "video=none", "policy.chunk=1").folder
+    slow = ["suite.step_seconds=0.1"]  # so that both workers have come to life before the first has done everything
+    command = run_toy("episodes_per_task=2", "workers=2", "video=none", "policy.chunk=1", *slow).folder
     before = global_state()
     runs, workers = [], []
     for size in (2, 2, 1):
-        runs.append(vlagym.evaluate(push, "toy", **{**FEW, "workers": size}))
+        runs.append(vlagym.evaluate(push, "toy", overrides=slow, **{**FEW, "workers": size}))
         workers.append({process.pid for process in multiprocessing.active_children()})
     assert global_state() == before
     assert len(workers[0]) == 2

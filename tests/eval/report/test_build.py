@@ -236,7 +236,7 @@ def test_the_page_of_two_runs_in_narrow_and_wide_windows(two_runs: tuple[Path, P
     telephone = {"width": 400, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # no window is that narrow
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", telephone)
     assert browser.execute_script("return window.innerWidth") == 400
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert wait_for(browser, "document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_the_page_can_be_used_with_the_keyboard(two_runs: tuple[Path, Path], tmp_path: Path, browser: Any) -> None:

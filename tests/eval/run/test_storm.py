@@ -37,6 +37,8 @@ TOY = ("suite=toy", "policy=random", "video=all", "workers=2", "episodes_per_tas
 ROBOSUITE = ("suite=robosuite", "policy=scripted", "tasks=[lift]", "video=all", "workers=2", "attempts=8")
 
 
+META = {"suite": "toy", "task": "t", "trial": 0, "seed": 0, "instruction": "", "steps": 5, "success": True}
+
 # What is written, in one process that dies at every call in turn. A fork costs next to nothing, so these are many.
 
 
@@ -89,7 +91,7 @@ def _write_until_struck(run: RunFolder, config: RunConfig, told: Path, number: i
         done = {result.spec.trial for result in run.results()}
         for trial in sorted(set(range(12)) - done):
             name = f"trajectories/{trial}.npz"
-            save_trajectory(run.path / name, np.zeros((5, 2)), np.zeros((6, 1)), np.zeros((6, 1)), {})
+            save_trajectory(run.path / name, np.zeros((5, 2)), np.zeros((6, 1)), np.zeros((6, 1)), {**META, "trial": trial})
             spec = EpisodeSpec("toy", "t", trial)
             log.append(EpisodeResult(spec, "", True, True, True, 1, 5, None, None, None, execution={"trajectory": name}))
             with told.open("a") as file:
