@@ -264,6 +264,6 @@ def test_output_that_nobody_reads_stops_no_run(tmp_path: Path) -> None:
         command = [sys.executable, "-c", "import sys; from vlagym.eval.cli import main; sys.exit(main())", "suite=toy"]
         arguments = ["policy=push", "video=none", "workers=1", "episodes_per_task=1", f"run_dir={run}"]
         done = subprocess.run([*command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
-    assert len(RunFolder(run).results()) == 2
-    assert done.returncode == 2
     assert done.stderr == "vla-eval: No space left on device. Free some space and run the command again.\n"
+    assert done.returncode == 2
+    assert len(RunFolder(run).results()) == 2
