@@ -56,7 +56,9 @@ def sentence(error: OSError) -> str | None:
     """What the system refused, and what to do; None if that is not the user's to mend."""
     if error.errno not in _REMEDIES:
         return None
-    if error.errno == errno.EPIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it flushes
+    try:
+        sys.stdout.flush()
+    except OSError:  # what could not be written: Python would fail once more when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     name = f"{error.filename}: " if error.filename is not None else ""
     return f"{name}{error.strerror}. {_REMEDIES[error.errno]}"

@@ -23,6 +23,10 @@ class SafeConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Called while the error is handled: it goes on as any other, where rich would end the process and the run with it."""
+        raise  # noqa: PLE0704
+
 
 def make_console(stderr: bool = False) -> Console:
     """The terminal, or plain text wide enough for tables where output goes to a file or a pipe."""

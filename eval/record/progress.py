@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from io import StringIO
 
 from rich.console import Console, Group
@@ -155,6 +155,7 @@ class PlainProgress(Progress):
         self._console = console
         self._ended = threading.Event()
         self._clock: threading.Thread | None = None
+        self._unheard = ExitStack()
 
     def stage(self, what: str) -> None:
         super().stage(what)
@@ -199,6 +200,7 @@ class PlainProgress(Progress):
 
     def _end(self) -> None:
         self._ended.set()
+        self._unheard.close()
 
     def _tell_again(self) -> None:
         while not self._ended.wait(_SILENCE_S):
@@ -209,6 +211,8 @@ class PlainProgress(Progress):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         except OSError:  # whoever read is gone, or the disk behind the output is full: no reason to stop a run of hours
             self._console = Console(file=StringIO(), quiet=True)
+            # What could not be written stays in the stream, and multiprocessing flushes that before it starts a worker.
+            self._unheard.enter_context(redirect_stdout(StringIO()))
 
 
 def progress_for(console: Console) -> Progress:

@@ -257,6 +257,18 @@ def test_a_signal_while_a_run_starts_ends_in_one_line(tmp_path: Path, how: signa
     assert errors in ("", "vla-eval: interrupted\n")
 
 
+def test_a_reader_that_leaves_stops_no_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start("suite=toy", "policy=push", "video=none", "workers=1", "episodes_per_task=1", f"run_dir={run}")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == "vla-eval: Broken pipe. Whoever read the output is gone.\n"
+    assert process.wait(120) == 2
+    assert len(RunFolder(run).results()) == 2
+
+
 def test_output_that_nobody_reads_stops_no_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with Path("/dev/full").open("w") as full:
