@@ -9,14 +9,15 @@ from typing import Any
 from ...envs.suite import Suite
 from ...errors import ConfigError
 from ...policies.audit import batch_record
-from ...policies.base import Chunk, Policy, PolicyObservation
+from ...policies.base import Policy
 from ...policies.own import check_made, from_function
 from ...policies.registry import check_fit
+from ...policies.wrapped import WrappedPolicy
 
 LIVE = "live"  # marks the settings of such a policy: no setting names it
 
 
-class LivePolicy(Policy):
+class LivePolicy(WrappedPolicy):
     """What the runner is given: it asks the policy in the thread of whoever called, and leaves it open afterwards.
 
     In that thread device, autocasting and gradient mode are the caller's; in another one they would be torch's defaults.
@@ -27,32 +28,19 @@ class LivePolicy(Policy):
     """
 
     def __init__(self, policy: Policy, suite: Suite) -> None:
-        self._policy = policy
-        self.action_spec, self.cameras = policy.action_spec, tuple(policy.cameras)
-        self.needs_privileged_state, self.precise_state = policy.needs_privileged_state, policy.precise_state
-        self.max_batch, self.batch, self.max_episodes = policy.max_batch, policy.batch, policy.max_episodes
-        self.episodes_stay = policy.episodes_stay
+        super().__init__(policy)
         self.instant = True
         self.batch_record = batch_record(policy, suite)
 
     def seats(self, at_once: int) -> Sequence[Policy]:
-        seats = self._policy.seats(at_once)
+        seats = super().seats(at_once)
         return [self] if list(seats) == [self._policy] else seats
 
-    def reset(self, episode_ids: Sequence[str]) -> None:
-        self._policy.reset(episode_ids)
-
-    def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
-        return self._policy.act(observations)
-
-    def done(self, episode_ids: Sequence[str]) -> list[bool]:
-        return self._policy.done(episode_ids)
-
-    def release(self, episode_ids: Sequence[str]) -> None:
-        self._policy.release(episode_ids)
-
     def provenance(self) -> dict[str, Any]:
-        return {LIVE: name_of(self._policy), **self._policy.provenance()}
+        return {LIVE: name_of(self._policy), **super().provenance()}
+
+    def close(self) -> None:
+        """It goes on living."""
 
 
 def name_of(policy: Any) -> str:

@@ -22,7 +22,7 @@ _LAST_BREATH_S = 2.0  # from a closed socket to the exit code of the process beh
 
 
 class RemoteSeats(Policy):
-    """The policy that the runner knows.
+    """The policy that the runner knows, which asks its seats; asked itself, it answers by the first.
 
     Args:
         settings: Of the policy, without ``devices``.
@@ -63,10 +63,16 @@ class RemoteSeats(Policy):
         return self._seats
 
     def reset(self, episode_ids: Sequence[str]) -> None:
-        raise NotImplementedError("its seats are asked")
+        self._seats[0].reset(episode_ids)
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
-        raise NotImplementedError("its seats are asked")
+        return self._seats[0].act(observations)
+
+    def done(self, episode_ids: Sequence[str]) -> list[bool]:
+        return self._seats[0].done(episode_ids)
+
+    def release(self, episode_ids: Sequence[str]) -> None:
+        self._seats[0].release(episode_ids)
 
     def provenance(self) -> dict[str, Any]:
         return self._provenance

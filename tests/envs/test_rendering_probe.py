@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from needs import need_driver
 
 from vlagym.envs import rendering_probe
 from vlagym.envs._gl_probe import ProbeError, selected_egl_devices
@@ -14,10 +15,7 @@ from vlagym.errors import ConfigError, DependencyError
 
 @pytest.fixture
 def egl() -> OffscreenGl:
-    try:
-        return check_offscreen_gl("egl")
-    except DependencyError as error:
-        pytest.skip(f"EGL does not work on this machine: {error}")
+    return need_driver(lambda: check_offscreen_gl("egl"))
 
 
 def break_module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from needs import need_driver
 
 from vlagym.envs import packages, rendering_probe
 from vlagym.envs.suite import Check
@@ -82,7 +83,7 @@ def machine() -> dict[tuple[str, str], Check]:
 
 
 def test_a_sound_machine_passes(report):
-    rendering_probe_works()
+    need_driver(rendering_probe.check_offscreen_gl)
     code, checks = report("toy")
     assert code == 0, [check for check in checks.values() if check.ok is False]
     assert {part for part, _ in checks} == {"machine", "packages", "rendering", "video", "disk", "assets", "toy"}
@@ -93,7 +94,7 @@ def test_a_sound_machine_passes(report):
 
 
 def test_the_table_says_the_same(capsys):
-    rendering_probe_works()
+    need_driver(rendering_probe.check_offscreen_gl)
     assert cli(["doctor", "toy"]) == 0
     out = capsys.readouterr().out
     assert "nothing can be wrong with it" in out and "none failed" in out
@@ -123,7 +124,7 @@ def test_a_suite_that_is_not_ready_says_what_to_run(report):
 
 
 def test_no_renderer_is_one_failure_with_its_remedy(report, monkeypatch, tmp_path):
-    rendering_probe_works()
+    need_driver(rendering_probe.check_offscreen_gl)
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", str(tmp_path))
     code, checks = report("toy")
@@ -189,13 +190,6 @@ def test_a_benchmark_that_is_not_installed_is_no_failure(monkeypatch):
 def test_an_unknown_suite_names_the_near_ones():
     with pytest.raises(ConfigError, match=r"unknown suite 'robosuit'.*'robosuite'"):
         doctor.main(["robosuit"])
-
-
-def rendering_probe_works() -> None:
-    try:
-        rendering_probe.check_offscreen_gl()
-    except DependencyError as error:
-        pytest.skip(f"nothing can be drawn on this machine: {error}")
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,27 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from vlagym.envs.registry import make_suite
 from vlagym.episode import EpisodeSpec
 from vlagym.errors import ConfigError, PolicyError
 from vlagym.eval.cli import main
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.record.events import Subscriber
 from vlagym.eval.run.evaluation import Outcome, evaluate, execution_settings_in
+from vlagym.eval.run.launcher import LocalLauncher
 from vlagym.eval.run.recorded import check_same_settings
+from vlagym.eval.run.remote_seats import RemoteSeats
 from vlagym.eval.tables.folder import RunFolder
 from vlagym.policies.devices import devices_of, settings_on, use_device
+from vlagym.policies.made_up import made_up_observations
+from vlagym.policies.registry import make_policy
 
 Run = Callable[..., Outcome]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -53,6 +60,20 @@ def test_copies_answer_like_one(run_toy: Run, records: Records) -> None:
     of_one, of_two = (RunFolder(folder).header()["legs"][0] for folder in (one, two))
     assert of_two["policy_provenance"] == of_one["policy_provenance"]
     assert not multiprocessing.active_children()
+
+
+def test_asked_itself_it_answers_by_its_first_seat() -> None:
+    (leg,) = load_config(["suite=toy", "policy=random"]).legs
+    suite = make_suite(leg.suite)
+    here = make_policy(leg.policy, suite)
+    with closing(RemoteSeats(leg.policy, suite, ["cpu", "cpu"], LocalLauncher())) as policy:
+        observations = made_up_observations(here, suite, ["a", "b"], 0)
+        for one in (policy, here):
+            one.reset(["a", "b"])
+        for ours, theirs in zip(policy.act(observations), here.act(observations), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert policy.done(["a", "b"]) == here.done(["a", "b"])
+        policy.release(["a", "b"])
 
 
 def test_a_seat_that_dies_is_replaced(run_toy: Run, records: Records, tmp_path: Path) -> None:
