@@ -8,6 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
         raise ValueError(f"{member.filename} has another length than the archive says")
     head = io.BytesIO(data)
     version = npy.read_magic(head)
-    read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    readers: dict[tuple[int, int], Callable[..., Any]] = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    read_header = readers.get(version)
     if read_header is None:
         raise ValueError(f"{member.filename} has the unknown version {version} of numpy's format")
     shape, fortran, dtype = read_header(head)

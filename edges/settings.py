@@ -100,7 +100,7 @@ def declared(target: Callable[..., Any]) -> dict[str, Setting]:
     An annotation that cannot be told (none, or one that only a type checker sees) is taken as any plain value.
     """
     hints = _hints(target)
-    found = {}
+    found: dict[str, Setting] = {}
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL) or parameter.name in _NO_SETTINGS:
             continue
@@ -117,7 +117,8 @@ def with_settings_of(declarer: Callable[..., Any]) -> Callable[[F], F]:
     """Marks a factory that hands all its settings on to another one: it takes what that one declares."""
 
     def mark(factory: F) -> F:
-        return functools.update_wrapper(factory, declarer, assigned=(), updated=())
+        functools.update_wrapper(factory, declarer, assigned=(), updated=())
+        return factory
 
     return mark
 
@@ -226,7 +227,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     """Annotations by name, without those that cannot be told: names that are imported for a type checker only."""
     function = inspect.unwrap(target)
     if inspect.isclass(function) and not dataclasses.is_dataclass(function):
-        function = function.__init__  # type: ignore[misc]
+        function = function.__init__
     owners: tuple[Any, ...] = function.__mro__ if inspect.isclass(function) else (function,)
     found: dict[str, Any] = {}
     for owner in reversed(owners):

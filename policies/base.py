@@ -59,6 +59,8 @@ class Policy(ABC):
         max_batch: Most observations `act` may be given at once; None for any number.
         batch: Rows of every forward pass of its network, whoever is asked about, so that no answer depends on its company; None
             for passes as large as the batch, and for what is no network.
+        batch_record: Whether its answers depend on their company, as `vlagym.policies.audit.batch_record` found where the network
+            is; None where nobody has asked yet.
         instant: Whether `act` computes next to nothing, as that of a script: it is then called in the runner's own thread, which is
             cheaper than asking another. Only where `seats` gives the policy itself.
         episodes_stay: Whether an episode must be answered by the seat (see `seats`) that gave its first answer, because state of it
@@ -72,6 +74,7 @@ class Policy(ABC):
     precise_state: bool = False
     max_batch: int | None = None
     batch: int | None = None
+    batch_record: dict[str, Any] | None = None
     instant: bool = False
     episodes_stay: bool = True
     max_episodes: int | None = None

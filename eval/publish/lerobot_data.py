@@ -1,4 +1,4 @@
-"""Episodes as a LeRobot data set of version 3.0, which lerobot 0.4's own loader opens.
+"""Episodes as a LeRobot data set of version 3.0.
 
 The layout is that of lerobot 0.4.4 (src/lerobot/datasets/utils.py and lerobot_dataset.py). Images are PNG files in the tables
 (LeRobot's dtype ``image``), so that not a bit of them is lost; a file of the data holds one episode.

@@ -44,7 +44,6 @@ from ..tables.success import chain_sheet, chain_table, group_sheet, group_table,
 from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
 from .launcher import LocalLauncher, end_if_imported_again
-from .live import LivePolicy
 from .pools import Pools
 from .recorded import check_not_live, check_same, check_same_policy, check_same_settings
 from .remote_seats import RemoteSeats
@@ -435,8 +434,7 @@ class _Evaluation:
     def _note_policy(self, number: int, policy: Policy) -> None:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
         leg = self.header["legs"][number]
-        found = policy.batch_record if isinstance(policy, RemoteSeats | LivePolicy) else None
-        record = batch_record(policy, self.suites[number]) if found is None else found
+        record = batch_record(policy, self.suites[number]) if policy.batch_record is None else policy.batch_record
         code = code_record(own_code(self.config.legs[number].policy))
         self._note_provenance(number, masked({**code, **policy.provenance(), **record}))
         if policy.batch is not None and not record["batch_invariant"]:
