@@ -14,8 +14,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from ...errors import ConfigError
 from ..tables.statistics import Rate, holm, mean_interval
@@ -125,7 +125,7 @@ def cochran_test(outcomes: Float64Array) -> CochranTest:
     if within == 0:
         return CochranTest(float("nan"), runs - 1, float("nan"))
     statistic = float((runs - 1) * ((totals - totals.mean()) ** 2).sum() / within)
-    return CochranTest(statistic, runs - 1, float(chi2.sf(statistic, runs - 1)))
+    return CochranTest(statistic, runs - 1, float(scipy.stats.chi2.sf(statistic, runs - 1)))
 
 
 def _check(sides: Sequence[Side], question: Question) -> None:

@@ -19,8 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
+import scipy
 
 from ...episode import EpisodeSpec
 
@@ -53,7 +52,7 @@ def critical_values(fractions: Sequence[float], cumulative_alpha: Sequence[float
         following = np.linspace(-_GRID_REACH * scale, boundary, _GRID_POINTS)
         spacing = np.full(_GRID_POINTS, following[1] - following[0])
         spacing[[0, -1]] /= 2
-        weights = (norm.pdf(following[:, None], points, step) @ weights) * spacing
+        weights = (scipy.stats.norm.pdf(following[:, None], points, step) @ weights) * spacing
         points = following
         values.append(boundary / scale)
         before, spent = fraction, cumulative
@@ -62,7 +61,11 @@ def critical_values(fractions: Sequence[float], cumulative_alpha: Sequence[float
 
 def _boundary(points: NDArray[np.float64], weights: NDArray[np.float64], step: float, probability: float, reach: float) -> float:
     """The level that the sum exceeds with this probability after one more step."""
-    return float(brentq(lambda level: float(weights @ norm.sf(level, points, step)) - probability, -reach, reach))
+
+    def exceeded(level: float) -> float:
+        return float(weights @ scipy.stats.norm.sf(level, points, step)) - probability
+
+    return float(scipy.optimize.brentq(exceeded, -reach, reach))
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Design:
         )
         seen = np.cumsum([len(episodes) for episodes in rounds]) / len(plan)
         levels = critical_values(seen.tolist(), [spent_alpha(fraction, alpha) for fraction in seen])
-        return cls(rounds, tuple(float(norm.sf(level)) for level in levels))
+        return cls(rounds, tuple(float(scipy.stats.norm.sf(level)) for level in levels))
 
 
 def _shuffled(suite: str, task: str, trial: int) -> str:

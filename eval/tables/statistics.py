@@ -19,10 +19,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.signal import convolve
-from scipy.special import betainc
-from scipy.stats import beta, binom, binomtest, norm
+import scipy  # loads its parts when they are used, which takes longer than all else that a worker process imports
 
 from ...errors import ConfigError
 
@@ -64,7 +61,7 @@ def success_rate(successes: int, episodes: int, confidence: float = 0.95, method
     """
     if episodes == 0:
         return Rate(math.nan, math.nan, math.nan)
-    interval = binomtest(successes, episodes).proportion_ci(confidence, method=method)
+    interval = scipy.stats.binomtest(successes, episodes).proportion_ci(confidence, method=method)
     return Rate(successes / episodes, float(interval.low), float(interval.high))
 
 
@@ -91,7 +88,7 @@ def mean_interval(
     weight = np.full(len(values), 1 / len(values)) if weights is None else np.asarray(weights, np.float64)
     sample = _Sample.of(values, weight, support)
     estimate = float(sum(w * v.mean() for w, v in zip(weight, values, strict=True)))
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
     return Rate(estimate, _limit(sample, estimate, z, +1.0), _limit(sample, estimate, z, -1.0))
 
 
@@ -108,7 +105,7 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike, confidence: float = 0.9
         return Rate(math.nan, math.nan, math.nan)
     estimate = float((value * weight).sum() / weight.sum())
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
     centre = (estimate + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * math.sqrt(estimate * (1 - estimate) / effective + z**2 / (4 * effective**2))
     return Rate(estimate, max(0.0, centre - half), min(1.0, centre + half))
@@ -129,8 +126,8 @@ def mean_exact(strata: Sequence[ArrayLike], weights: Sequence[float] | None = No
     effective = 1 / sum(w**2 / v.size for w, v in zip(weight, values, strict=True))
     tail = (1 - confidence) / 2
     hits = estimate * effective
-    low = float(beta.ppf(tail, hits, effective - hits + 1)) if hits > _ZERO else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, effective - hits)) if effective - hits > _ZERO * effective else 1.0
+    low = float(scipy.stats.beta.ppf(tail, hits, effective - hits + 1)) if hits > _ZERO else 0.0
+    high = float(scipy.stats.beta.ppf(1 - tail, hits + 1, effective - hits)) if effective - hits > _ZERO * effective else 1.0
     return Rate(estimate, low, high)
 
 
@@ -160,11 +157,11 @@ def _mid_p_limit(hits: float, number: int, tail: float) -> float:
         return 0.0
 
     def excess(rate: float) -> float:
-        at_least = betainc(hits, number - hits + 1, rate)
-        more = betainc(hits + 1, number - hits, rate) if number - hits > _ZERO * number else 0.0
+        at_least = scipy.special.betainc(hits, number - hits + 1, rate)
+        more = scipy.special.betainc(hits + 1, number - hits, rate) if number - hits > _ZERO * number else 0.0
         return float(at_least + more) / 2 - tail
 
-    return float(brentq(excess, 0.0, 1.0))
+    return float(scipy.optimize.brentq(excess, 0.0, 1.0))
 
 
 def sign_flip_test(differences: ArrayLike) -> float:
@@ -188,12 +185,12 @@ def sign_flip_test(differences: ArrayLike) -> float:
     observed = abs(int(sum(fractions) * scale))
     if len(sizes) == 1:
         losses = (int(counts[0]) - observed // int(sizes[0])) // 2
-        return float(binomtest(losses, int(counts[0])).pvalue)
+        return float(scipy.stats.binomtest(losses, int(counts[0])).pvalue)
     probabilities = np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         flips = np.zeros(2 * size * count + 1)
-        flips[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        probabilities = np.clip(convolve(probabilities, flips), 0, None)
+        flips[:: 2 * size] = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        probabilities = np.clip(scipy.signal.convolve(probabilities, flips), 0, None)
     sums = np.arange(len(probabilities)) - len(probabilities) // 2
     return float(min(1.0, probabilities[np.abs(sums) >= observed].sum()))
 
@@ -217,9 +214,9 @@ def score_test(
         return 0.0
     first = int(crossed[0])
     nearer = grid[first - 1] if first else 0.0
-    multiplier = brentq(lambda m: float(sample.constrained(np.array([m]))[0][0]) - null, nearer, grid[first])
+    multiplier = scipy.optimize.brentq(lambda m: float(sample.constrained(np.array([m]))[0][0]) - null, nearer, grid[first])
     variance = float(sample.constrained(np.array([multiplier]))[1][0])
-    return float(2 * norm.sf(abs(distance) / math.sqrt(variance))) if variance > 0 else 0.0
+    return float(2 * scipy.stats.norm.sf(abs(distance) / math.sqrt(variance))) if variance > 0 else 0.0
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -248,7 +245,8 @@ def paired_trials_needed(drop: float, discordance: float, alpha: float = 0.05, p
         raise ConfigError(
             f"a drop of {100 * drop:g} points means that at least as many trials differ; got {100 * discordance:g} % differing."
         )
-    reach = norm.ppf(1 - alpha) * math.sqrt(discordance) + norm.ppf(power) * math.sqrt(discordance - drop**2)
+    null, alternative = math.sqrt(discordance), math.sqrt(discordance - drop**2)
+    reach = scipy.stats.norm.ppf(1 - alpha) * null + scipy.stats.norm.ppf(power) * alternative
     return math.ceil(float(reach / drop) ** 2)
 
 
@@ -265,8 +263,8 @@ def unpaired_episodes_needed(drop: float, rate: float, alpha: float = 0.05, powe
     if not 0 <= lower < rate <= 1:
         raise ConfigError(f"a rate of {100 * rate:g} % cannot drop by {100 * drop:g} points.")
     pooled = (rate + lower) / 2
-    null = norm.ppf(1 - alpha) * math.sqrt(2 * pooled * (1 - pooled))
-    alternative = norm.ppf(power) * math.sqrt(rate * (1 - rate) + lower * (1 - lower))
+    null = scipy.stats.norm.ppf(1 - alpha) * math.sqrt(2 * pooled * (1 - pooled))
+    alternative = scipy.stats.norm.ppf(power) * math.sqrt(rate * (1 - rate) + lower * (1 - lower))
     return math.ceil(float((null + alternative) / drop) ** 2)
 
 
