@@ -15,7 +15,7 @@ PARTS = ("conf", "edges", "envs", "eval", "policies")
 FLOORS = (
     {"eval/python"},
     {"eval/cli"},
-    {"eval/bench", "eval/gate", "eval/publish", "eval/report"},
+    {"eval/bench", "eval/failures", "eval/gate", "eval/publish", "eval/report"},
     {"eval/run", "eval/compare"},
     {"eval/record"},
     {"eval/tables"},

@@ -28,6 +28,7 @@ from .variation import all_said, altered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .landmarks import Landmarks
     from .spec import EnvState, Float64Array, Image, Observation, SuiteSettings, Task
 
 
@@ -182,6 +183,10 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
     def privileged_state(self) -> dict[str, Float64Array]:
         """Named facts no camera gives (object poses, ...) for scripted experts; empty where a benchmark has none to offer."""
         return {}
+
+    def landmarks(self) -> Landmarks | None:
+        """Where the hand and the things of the task are now; None where a benchmark does not say."""
+        return None
 
     def precise_state(self) -> Float64Array:
         """The state of the last observation before it was rounded to float32, for policies that send it on in double precision."""

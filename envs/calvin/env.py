@@ -18,6 +18,7 @@ from ..._registry import unknown_name
 from ...episode import SubtaskResult
 from ...errors import EnvError
 from ..env import StepOutcome, VlaEnv
+from ..landmarks import Landmarks
 from ..spec import Task
 from ._bullet import p
 from .annotations import load_annotations
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
     from .settings import CalvinSettings
 
 _OWN_OPTIONS = ("robot_obs", "scene_obs", "subtasks")
+# Part of the table that a subtask moves, by a word of its name; the switch works the bulb, the button the LED. A drawer that a
+# block is put into is no such part: those subtasks name neither "open" nor "close".
+_MOVED_PARTS = {
+    "move_slider": "slider",
+    "open_drawer": "drawer",
+    "close_drawer": "drawer",
+    "lightbulb": "switch",
+    "led": "button",
+}
 
 
 class CalvinEnv(VlaEnv):
@@ -116,6 +126,14 @@ class CalvinEnv(VlaEnv):
         poses = zip(self._world.scene.blocks, scene[6:].reshape(-1, 6), strict=True)
         subtask = np.array([list(TASKS).index(self.subtask)], np.float64)
         return {"robot_obs": self._world.robot_obs(), "scene_obs": scene, "subtask": subtask, **dict(poses)}
+
+    def landmarks(self) -> Landmarks:
+        blocks = dict(zip(self._world.scene.blocks, self._world.scene_obs()[6:].reshape(-1, 6)[:, :3], strict=True))
+        fixtures = self._world.fixtures()
+        part = next((part for word, part in _MOVED_PARTS.items() if word in self.subtask), None)
+        named = tuple(block for block in blocks if block in self.subtask)
+        asked = named or ((part,) if part else tuple(blocks))
+        return Landmarks(self._world.robot_obs()[:3].copy(), {**blocks, **fixtures}, asked, frozenset(fixtures))
 
     def bare_physics(self, steps: int) -> None:
         self._world.step_physics(steps * PHYSICS_STEPS_PER_ACTION)

@@ -302,6 +302,12 @@ class PlayTable:
         touched = frozenset(contact.body for contact in self._contacts(self._bodies.robot))
         return Moment(blocks, touched, {"slider": slider, "drawer": drawer}, dict(self.lights))
 
+    def fixtures(self) -> dict[str, Float64Array]:
+        """Centres of mass of slider, drawer, button and switch, float64[3], m, as of the last physics step but one."""
+        joints = self._bodies.joints
+        states = p.getLinkStates(self._bodies.table, tuple(joints.values()), physicsClientId=self._client)
+        return {name: np.array(state[0]) for name, state in zip(joints, states, strict=True)}
+
     def _block(self, body: int) -> Block:
         pos, quat = p.getBasePositionAndOrientation(body, physicsClientId=self._client)
         lin_vel, ang_vel = p.getBaseVelocity(body, physicsClientId=self._client)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import AssetError
 from ..env import StageClock, StepOutcome, VlaEnv
+from ..landmarks import Landmarks
 from ..robosuite.engine import Engine
 from ..robosuite.specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
 from ..spec import Task
@@ -170,6 +171,26 @@ class LiberoEnv(VlaEnv):
         for name, body in engine.env.obj_body_id.items():
             facts |= {f"{name}_pos": engine.data.xpos[body].copy(), f"{name}_quat_wxyz": engine.data.xquat[body].copy()}
         return facts
+
+    def landmarks(self) -> Landmarks:
+        engine = self._world.engine
+        # A goal is a list of facts: a predicate, what has to come to hold it, and perhaps where.
+        asked = tuple(dict.fromkeys(fact[1] for fact in engine.env.parsed_problem["goal_state"]))
+        objects = engine.env.objects_dict
+        things = {name: self._place(name) for name in dict.fromkeys([*objects, *asked])}
+        return Landmarks(engine.proprioception.eef_pos.copy(), things, asked, frozenset(asked) - frozenset(objects))
+
+    def _place(self, name: str) -> Float64Array:
+        """Where an object is, the part of a fixture that moves, or a region of one: a drawer's goes with the drawer."""
+        env, data = self._world.engine.env, self._world.engine.data
+        place: Float64Array
+        if name not in env.obj_body_id:
+            place = data.site(name).xpos
+        elif name in env.fixtures_dict and env.fixtures_dict[name].joints:
+            place = data.xipos[self._world.engine.model.joint(env.fixtures_dict[name].joints[0]).bodyid[0]]
+        else:
+            place = data.xpos[env.obj_body_id[name]]
+        return place.copy()
 
     def _save(self) -> EnvState:
         return self._world.engine.save()

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..._registry import import_target
 from ..env import StepOutcome, VlaEnv
+from ..landmarks import Landmarks
 from ..spec import Task
 from ._upstream import import_robosuite
 from .engine import Engine
@@ -109,6 +110,14 @@ class RobosuiteEnv(VlaEnv):
             joint = data.joint(hinge)
             facts |= {f"{name}_angle": joint.qpos.copy(), f"{name}_pos": joint.xanchor.copy(), f"{name}_axis": joint.xaxis.copy()}
         return facts
+
+    def landmarks(self) -> Landmarks:
+        spec, data = self._spec, self._engine.data
+        places = {name: data.body(body).xpos for name, body in spec.bodies.items()}
+        places |= {name: data.site(site).xpos for name, site in spec.sites.items()}
+        things = {name: places[name].copy() for name in spec.things}
+        fixtures = frozenset(spec.things) if spec.hinges else frozenset[str]()
+        return Landmarks(data.site(GRIP_SITE).xpos.copy(), things, spec.things[:1], fixtures)
 
     def _site(self, name: str, site: str) -> Mapping[str, Float64Array]:
         import mujoco

@@ -28,6 +28,7 @@ class RobosuiteTask:
         env_class: ``module:class`` of robosuite.
         bodies, sites, hinges: Name in `RobosuiteEnv.privileged_state` -> name in the MuJoCo model.
         placed_bodies: Bodies without joints of their own that every episode puts elsewhere.
+        things: Of the bodies and sites those that can be moved; the first is what the task asks to be moved.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RobosuiteTask:
     sites: Mapping[str, str] = field(default_factory=dict)
     hinges: Mapping[str, str] = field(default_factory=dict)
     placed_bodies: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()
 
 
 TASKS = (
@@ -48,6 +50,7 @@ TASKS = (
         horizon=100,
         env_class="robosuite.environments.manipulation.lift:Lift",
         bodies={"cube": "cube_main"},
+        things=("cube",),
     ),
     # Done when the red cube rests on the green one and the fingers have let go of it.
     RobosuiteTask(
@@ -56,6 +59,7 @@ TASKS = (
         horizon=200,
         env_class="robosuite.environments.manipulation.stack:Stack",
         bodies={"cube_a": "cubeA_main", "cube_b": "cubeB_main"},
+        things=("cube_a", "cube_b"),
     ),
     # Done when the can is in the compartment that shows a can, and the gripper 4.2 cm away from it.
     RobosuiteTask(
@@ -64,6 +68,7 @@ TASKS = (
         horizon=300,
         env_class="robosuite.environments.manipulation.pick_place:PickPlaceCan",
         bodies={"can": "Can_main", "bin": "VisualCan_main"},
+        things=("can",),
     ),
     # Done when the door stands open by 0.3 rad; its latch has to be turned by about 1.3 rad first.
     RobosuiteTask(
@@ -74,6 +79,7 @@ TASKS = (
         sites={"lever": "Door_handle"},
         hinges={"hinge": "Door_hinge", "latch": "Door_latch_joint"},
         placed_bodies=("Door_main",),
+        things=("lever",),
     ),
     # Done when the nut is round the peg and less than 5 cm above the table, and the gripper 4.2 cm away from its middle.
     RobosuiteTask(
@@ -83,6 +89,7 @@ TASKS = (
         env_class="robosuite.environments.manipulation.nut_assembly:NutAssemblySquare",
         bodies={"nut": "SquareNut_main", "peg": "peg1"},
         sites={"handle": "SquareNut_handle_site"},
+        things=("handle",),
     ),
 )
 

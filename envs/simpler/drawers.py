@@ -40,6 +40,11 @@ class WithCabinet(Episode[S]):
         qpos[self._joint] = self._start_opening
         self.world.cabinet.set_qpos(qpos)
 
+    def drawer_pos(self) -> Any:
+        """The drawer's centre of mass, float32[3], m, world."""
+        link = self.world.cabinet.get_active_joints()[self._joint].get_child_link()
+        return link.get_pose().transform(link.get_cmass_local_pose()).p
+
     def opening(self) -> Any:
         """How far the drawer is out, float32, m."""
         return self.world.cabinet.get_qpos()[self._joint]

@@ -12,7 +12,8 @@ from ..._registry import unknown_name
 from ...episode import SubtaskResult
 from ...errors import AssetError, EnvError
 from ..env import StepOutcome, VlaEnv
-from .drawers import PlaceInDrawer
+from ..landmarks import Landmarks
+from .drawers import PlaceInDrawer, WithCabinet
 from .drawing import look_of, painter, photograph_of, render_state, visible
 from .families import start_episode
 from .setups import Setup
@@ -105,6 +106,16 @@ class SimplerEnv(VlaEnv):
         world = self.episode.world
         entities = {"eef_pose_world": world.end_effector, **{f"{actor.name}_pose_world": actor for actor in world.objects}}
         return {name: render_state([entity]) for name, entity in entities.items()}
+
+    def landmarks(self) -> Landmarks:
+        episode, world = self.episode, self.episode.world
+        things = {actor.name: np.array(actor.pose.p, np.float64) for actor in world.objects}
+        if isinstance(episode, WithCabinet) and not (isinstance(episode, PlaceInDrawer) and episode.second_subtask):
+            things |= {"drawer": np.array(episode.drawer_pos(), np.float64)}
+            asked, fixtures = ("drawer",), frozenset(["drawer"])
+        else:
+            asked, fixtures = (episode.object_of_interest().name,), frozenset[str]()
+        return Landmarks(np.array(world.end_effector.pose.p, np.float64), things, asked, fixtures)
 
     def bare_physics(self, steps: int) -> None:
         for _ in range(steps * self.episode.robot.substeps):

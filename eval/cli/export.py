@@ -10,12 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from ...errors import ConfigError, DependencyError, StorageError
-from ..publish.episodes import live_again, trajectory_of
+from ..publish.episodes import frames_again
 from ..publish.hub import model_card, model_name
 from ..publish.lerobot import eval_info
 from ..publish.lerobot_data import LeRobotDataset
 from ..record.console import make_console
 from ..report.render import matching_suite, select_episodes
+from ..run.again import trajectory_of
 from ..tables.runs import Run, load_run
 from .arguments import CommandParser
 from .render import as_size
@@ -94,7 +95,7 @@ def _write_data_set(run: Run, folder: Path, which: str, size: tuple[int, int] | 
         data = LeRobotDataset(folder, suite, sizes)
         with closing(suite.make_env(())) as env:
             for number, result in enumerate(chosen, 1):
-                live_again(env, result, trajectory_of(run, result), size, data.take)
+                frames_again(env, result, trajectory_of(run, result), size, data.take)
                 data.end_episode()
                 console.print(f"[{number}/{len(chosen)}] {result.spec.id}: {result.steps} frames", highlight=False, markup=False)
     data.close()

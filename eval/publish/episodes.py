@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...envs.env import VlaEnv
 from ...episode import EpisodeResult
-from ...errors import EnvError, RunError
-from ...trajectory import Trajectory, load_trajectory
-from ..tables.runs import Run
+from ...trajectory import Trajectory
+from ..run.again import live_again
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +43,7 @@ class Frame:
     success: bool
 
 
-def live_again(
+def frames_again(
     env: VlaEnv, result: EpisodeResult, trajectory: Trajectory, size: tuple[int, int] | None, take: Callable[[Frame], object]
 ) -> None:
     """Execute a recorded episode again and hand out its frames, one per action.
@@ -60,43 +58,11 @@ def live_again(
     Raises:
         EnvError: The episode comes out differently on this machine.
     """
-    spec, actions = result.spec, trajectory["actions"]
-    declared = trajectory["meta"].get("done_declared_at", [])
-    env.reset(seed=spec.seed, options={"task": spec.task, "trial": spec.trial})
-    at = 0
-    while at < len(actions):
-        # One by one, so that few pictures are held; but what the policy declared done belongs to the whole chunk that it gave then.
-        end = min((step for step in declared if step > at), default=len(actions)) if at in declared else at + 1
-        moments = [_moment(env, size)]
-        after = partial(_add_moment, moments, env, size) if end > at + 1 else None
-        executed = env.step_chunk(actions[at:end], on_step=after, done=at in declared)
-        for number, success in enumerate(executed.successes):
-            take(Frame(action=actions[at + number], success=bool(success), **moments[number]))
-        at += executed.executed
-        if executed.ended_by is not None:
-            break
-    if at != len(actions) or env.physics_sha256() != result.final_state_sha256:
-        raise EnvError(
-            f"{spec.id} comes out differently on this machine than in the run; export it where the same versions of packages and "
-            "assets are installed."
-        )
 
+    def with_action(moment: dict[str, Any], action: NDArray[np.floating[Any]], success: bool) -> None:
+        take(Frame(**moment, action=action, success=success))
 
-def trajectory_of(run: Run, result: EpisodeResult) -> Trajectory:
-    """The recorded trajectory of an episode.
-
-    Raises:
-        RunError: The run has none, or it is damaged.
-    """
-    name = result.execution.get("trajectory")
-    path = (run.path / str(name)).resolve()
-    if not name or not path.is_relative_to(run.path.resolve()):
-        raise RunError(f"{run.path} has no trajectory of {result.spec.id}; resume the run to record it.")
-    return load_trajectory(Path(path))
-
-
-def _add_moment(moments: list[dict[str, Any]], env: VlaEnv, size: tuple[int, int] | None) -> None:
-    moments.append(_moment(env, size))
+    live_again(env, result, trajectory, partial(_moment, size=size), with_action)
 
 
 def _moment(env: VlaEnv, size: tuple[int, int] | None) -> dict[str, Any]:
