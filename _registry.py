@@ -5,10 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+# Entry-point groups in which other packages offer theirs.
+ENTRY_POINTS = {"suite": "vlagym.suites", "policy": "vlagym.policies"}
 
 T = TypeVar("T")
 
@@ -52,6 +57,8 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: Two packages, or a package and vlagym, claim one name.
         """
+        from importlib.metadata import entry_points  # a tenth of a second that `vla-eval --help` does without
+
         found: dict[str, EntryPoint] = {}
         for entry in entry_points(group=self.group):
             other = f"vlagym ({self._builtin[entry.name]})" if entry.name in self._builtin else None

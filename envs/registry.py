@@ -5,11 +5,12 @@ An entry is a `Suite` subclass (or a callable that returns one); its arguments a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._registry import Registry
-from ..edges.settings import check_settings, shown
+from .._registry import ENTRY_POINTS, Registry, unknown_name
+from ..edges.settings import REQUIRED, check_settings, declared, shown
 from ..errors import ConfigError
 from .instructions import SETTING, check_tasks, read_instructions
 from .variation import read_variation, with_instructions
@@ -17,6 +18,8 @@ from .variation import read_variation, with_instructions
 if TYPE_CHECKING:
     from .env import VlaEnv
     from .suite import Suite
+
+_GYMNASIUM_NAME = re.compile(r"[\w:.-]+")  # what gymnasium takes in the name of an environment
 
 BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
     "benchmark",
@@ -31,7 +34,7 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
         "calvin": "vlagym.envs.calvin.suite:CalvinSuite",
         "simpler": "vlagym.envs.simpler.suite:SimplerSuite",
     },
-    group="vlagym.suites",
+    group=ENTRY_POINTS["suite"],
 )
 
 
@@ -73,31 +76,43 @@ def make_suite(settings: Mapping[str, Any]) -> Suite:
 
 
 def default_suite(name: str) -> Suite | None:
-    """A suite with its own settings: those of conf/suite/NAME.yaml, or another package's defaults; None for any other name."""
+    """A suite with its own settings: those of its file in conf/suite/, or another package's defaults; None for any other name."""
     from ..conf import suite_names, suite_settings
 
     if name in suite_names():
         return make_suite(suite_settings(name))
-    return make_suite({"benchmark": name}) if name in BENCHMARKS.plugins() else None
+    if name not in BENCHMARKS.plugins():
+        return None
+    needed = [setting.name for setting in declared(BENCHMARKS.get(name)).values() if setting.default is REQUIRED]
+    return make_suite({"name": name, "benchmark": name}) if {*needed} <= {"name"} else None  # else it is nothing by itself
 
 
 def make_env(suite: str, cameras: tuple[str, ...] | None = None, render_mode: str | None = "rgb_array") -> VlaEnv:
-    """The environment of a suite in conf/suite/, as ``gymnasium.make("vlagym/SUITE-v0")`` builds it; with all cameras if None."""
-    from ..conf import suite_settings
+    """The environment of a suite, as ``gymnasium.make("vlagym/SUITE-v0")`` builds it; with all of its cameras if None.
 
-    built = make_suite(suite_settings(suite))
+    Raises:
+        ConfigError: There is no such suite, or it is not one by itself.
+    """
+    from ..conf import suite_names
+
+    built = default_suite(suite)
+    if built is None:
+        raise unknown_name("suite", suite, {*suite_names(), *BENCHMARKS.plugins()})
     env = built.make_env(built.cameras if cameras is None else cameras)
     env.render_mode = render_mode
     return env
 
 
 def register_gymnasium_envs() -> None:
-    """Register ``vlagym/<suite>-v0`` for every suite in conf/suite/; nothing of a simulator is imported."""
+    """Register ``vlagym/<suite>-v0`` for every suite, other packages' too; nothing of a simulator or of a package is imported."""
+    from importlib.metadata import entry_points
+
     from gymnasium.envs.registration import register
 
-    from ..conf import suite_names
+    from ..conf import offered_suites
 
-    for name in suite_names():
+    plugins = {entry.name for entry in entry_points(group=BENCHMARKS.group) if _GYMNASIUM_NAME.fullmatch(entry.name)}
+    for name in sorted({*offered_suites(), *plugins}):
         register(
             id=f"vlagym/{name}-v0", entry_point="vlagym.envs.registry:make_env", kwargs={"suite": name}, disable_env_checker=True
         )

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 
 from .._registry import unknown_name
-from ..conf import CONF_DIR, group_names
+from ..conf import group_names, settings_file, whose
 from ..edges.files import FileKind
 from ..edges.settings import check_settings, shown
 from ..errors import ConfigError
@@ -141,9 +141,7 @@ def _said_once(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 
 def _changes(entry: Any) -> Iterable[Change]:
     if isinstance(entry, str):
-        if entry not in group_names("variation"):
-            raise unknown_name("variation", entry, group_names("variation"))
-        entry = _NAMED.yaml(CONF_DIR / "variation" / f"{entry}.yaml")
+        entry = _said_by(entry)
     if not isinstance(entry, Mapping):
         raise ConfigError(
             f"suite.variation must hold names in conf/variation/ and mappings such as light: ...; got {shown(entry)}."
@@ -158,6 +156,26 @@ def _changes(entry: Any) -> Iterable[Change]:
         else:
             check_settings(f"suite.variation: {kind}.", _KINDS[kind], values)
             yield _KINDS[kind](**{name: float(value) for name, value in values.items()})
+
+
+def _said_by(name: str) -> Any:
+    """What the file of a named variation says."""
+    file = settings_file("variation", name)
+    if file is None:
+        raise unknown_name("variation", name, group_names("variation"))
+    return _NAMED.yaml(file)
+
+
+def as_recorded(entries: Any) -> Any:
+    """A setting ``suite.variation`` as a run keeps it: what a name of the user's own stands for is written out.
+
+    vlagym's own names stay: they are at hand wherever the run is.
+    """
+    listed = entries if isinstance(entries, list | tuple) else [entries]
+    own = [isinstance(entry, str) and whose("variation", entry) not in (None, "vlagym") for entry in listed]
+    if not any(own):
+        return entries
+    return [_said_by(entry) if is_own else entry for entry, is_own in zip(listed, own, strict=True)]
 
 
 def _words(values: Mapping[str, Any]) -> Words:

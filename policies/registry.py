@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._registry import Registry
+from .._registry import ENTRY_POINTS, Registry
 from ..edges.settings import check_settings, with_settings_of
 from ..errors import ConfigError
 from . import own
@@ -45,7 +45,7 @@ POLICIES: Registry[Callable[..., Policy]] = Registry(
         "xvla": "vlagym.policies.remote.families:make_xvla",
         "small": "vlagym.policies.small.policy:make_small",
     },
-    group="vlagym.policies",
+    group=ENTRY_POINTS["policy"],
 )
 
 

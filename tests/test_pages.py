@@ -20,6 +20,8 @@ from vlagym.envs.packages import BENCHMARK_PACKAGES
 from vlagym.envs.registry import make_suite
 from vlagym.errors import ConfigError
 from vlagym.eval.cli import bench, command, gate
+from vlagym.eval.cli import list as list_command
+from vlagym.eval.cli.config_dir import with_config_dir
 from vlagym.eval.plan.config import compose_settings, load_config, split_suites
 from vlagym.eval.plan.sweep import expand
 from vlagym.policies.devices import without_devices
@@ -73,6 +75,11 @@ def test_the_check_finds_what_there_is_not(command: str, error: type[Exception])
 
 def check(arguments: Sequence[str]) -> None:
     """Check a command with the product's own checks, and run nothing."""
+    with with_config_dir(arguments) as rest:
+        check_with_settings(rest)
+
+
+def check_with_settings(arguments: Sequence[str]) -> None:
     name, rest = arguments[0], arguments[1:]
     if name in ("--help", "--version") or rest == ["--help"]:
         return
@@ -111,7 +118,9 @@ def check_names(name: str, names: Sequence[str]) -> None:
     """Of suites, benchmarks and asset sets, which argparse does not know."""
     if name == "doctor" and any(setting.startswith("policy=") for setting in names):
         check_run(names)
-    elif name in ("doctor", "list") and names:
+    elif name == "list" and names:
+        list_command._listed(*names)
+    elif name == "doctor" and names:
         split_suites([f"suite={','.join(names)}"])
     elif name == "install":
         assert set(names) <= set(BENCHMARK_PACKAGES)

@@ -17,6 +17,7 @@ import numpy as np
 from rich.table import Table
 
 from ..._registry import unknown_name
+from ...envs.env import VlaEnv
 from ...envs.spec import Task
 from ...envs.suite import StockEpisode, Suite
 from ...episode import EpisodeResult, EpisodeSpec
@@ -100,8 +101,8 @@ def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
             measurement, results = _measure_vlagym(suite, task, chunk, workers, settings)
             measurements.append(measurement)
             finals |= {result.spec.trial: str(result.final_state_sha256) for result in results if result.spec.seed == 0}
-            if settings["floor"]:
-                measurements.append(_measure_floor(suite, task, chunk, workers, settings))
+            if settings["floor"] is not False:
+                measurements += _measure_floor(suite, task, chunk, workers, settings)
         if settings["against"] == "stock":
             measurements.append(_measure_stock(suite, task, workers, settings["episodes"], finals))
     return measurements
@@ -202,16 +203,23 @@ def _measure_vlagym(
     return measurement, collected.results
 
 
-def _measure_floor(suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]) -> Measurement:
-    """Physics and the images the policy asks for, with nothing around them."""
+def _measure_floor(suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]) -> list[Measurement]:
+    """Physics and the images the policy asks for, with nothing around them; none for a suite that has no floor."""
     cameras = tuple(settings["cameras"])
-    timed = in_processes(workers, _floor_episodes, suite, task, cameras, chunk, settings["episodes"])
+    timed = in_processes(workers, _floor_episodes, suite, task, cameras, chunk, settings["episodes"], settings["floor"])
+    if not any(timed):
+        return []
     seconds, cpu_seconds = (_mean(pair[i] for process in timed for pair in process) for i in (0, 1))
-    return Measurement("floor", chunk, workers, workers * settings["episodes"], task.horizon, seconds, cpu_seconds)
+    return [Measurement("floor", chunk, workers, workers * settings["episodes"], task.horizon, seconds, cpu_seconds)]
 
 
-def _floor_episodes(suite: Suite, task: Task, cameras: tuple[str, ...], chunk: int, episodes: int) -> list[tuple[float, float]]:
+def _floor_episodes(
+    suite: Suite, task: Task, cameras: tuple[str, ...], chunk: int, episodes: int, asked: bool | None
+) -> list[tuple[float, float]]:
     env = suite.make_env(cameras)
+    if not asked and type(env).bare_physics is VlaEnv.bare_physics:
+        env.close()
+        return []
     env.reset(options={"task": task.name})
     timed = []
     for _ in range(episodes + 1):

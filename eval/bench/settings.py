@@ -24,7 +24,7 @@ class EnvironmentsBench:
     cameras: Sequence[Name] | None
     video: bool
     against: Literal["stock"] | None
-    floor: bool
+    floor: bool | None
     json: Text | None
 
 

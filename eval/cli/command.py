@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..._registry import did_you_mean
 from ..._stages import stage
 from ...errors import ConfigError, VlagymError
+from .config_dir import with_config_dir
 from .edges import interrupts, sentence
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ COMMANDS = {
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 # Options of Hydra's own command line that mean nothing here, and what does what they are for.
 _HYDRAS_OPTIONS = {
-    **dict.fromkeys(("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"), "settings are given as key=value"),
+    **dict.fromkeys(("-cp", "--config-path", "-cn", "--config-name"), "a folder of your own settings is --config-dir FOLDER"),
     **dict.fromkeys(("-p", "--package", "-r", "--run", "--resolve", "-i", "--info"), "`vla-eval show` prints a run's settings"),
 }
 
@@ -82,6 +83,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   trackers=[wandb]     also tell experiment trackers of the run: wandb, tensorboard
   shard=3/64           run the third of 64 parts, in a run_dir that all share; auto: as Slurm or Kubernetes says
   run_dir=FOLDER       results/DATE--POLICY--SUITE by default
+  config_dir=FOLDER    suites, policies, recipes and variations of your own in files (also --config-dir FOLDER)
   assets.dir=, assets.source=, assets.mirror=, assets.stand_ins=allow|deny
 
 commands (each has its own --help)
@@ -91,8 +93,8 @@ commands (each has its own --help)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 incomplete, 2 refused, 130 interrupted."""
     try:
-        with interrupts(last=argv is None):
-            return _command(list(sys.argv[1:] if argv is None else argv))
+        with interrupts(last=argv is None), with_config_dir(sys.argv[1:] if argv is None else argv) as arguments:
+            return _command(arguments)
     except VlagymError as error:
         from ...edges.secrets import masked_text
         from ...edges.text import printable

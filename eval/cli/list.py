@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.measure import Measurement
 from rich.table import Table
 
 from ..._registry import unknown_name
-from ...conf import group_names, setting_needed, suite_members, suite_settings
+from ...conf import group_names, setting_needed, suite_members, suite_settings, whose
 from ...envs.registry import BENCHMARKS, make_suite
 from ...envs.suite import Suite
+from ...envs.variation import described, read_variation
 from ...errors import ConfigError
 from ...policies.registry import POLICIES
 from ..plan.config import compose_settings
 from ..record.console import make_console
 from .arguments import CommandParser
 
-_PLURALS = {"suites": "suite", "suite": "suite", "policies": "policy", "policy": "policy"}
+_PLURALS = {
+    **dict.fromkeys(("suites", "suite"), "suites"),
+    **dict.fromkeys(("policies", "policy"), "policies"),
+    **dict.fromkeys(("recipes", "recipe"), "recipes"),
+    **dict.fromkeys(("variations", "variation"), "variations"),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,7 +35,11 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: No such suite or policy; near names are suggested.
     """
     parser = CommandParser(prog="vla-eval list", description="List suites and policies, or the tasks and cameras of one suite.")
-    parser.add_argument("what", nargs="?", help="suites, policies, or the name of a suite, a set of suites or a policy")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        help="suites, policies, recipes, variations, or the name of a suite, a set of suites or a policy",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     listed = _listed(arguments.what)
@@ -51,7 +61,7 @@ def _listed(what: str | None) -> dict[str, list[dict[str, Any]]]:
     if what is None:
         return {"suites": list(_suites()), "policies": list(_policies())}
     if what in _PLURALS:
-        return {"suites": list(_suites())} if _PLURALS[what] == "suite" else {"policies": list(_policies())}
+        return {_PLURALS[what]: list(_LISTS[_PLURALS[what]]())}
     if members := suite_members(what):
         return {member: _tasks(_suite(member)) for member in members}
     if what in group_names("suite") or what in BENCHMARKS.plugins():
@@ -74,31 +84,55 @@ def _suite(name: str) -> Suite:
 def _suites() -> Iterable[dict[str, Any]]:
     for name in group_names("suite"):
         if members := suite_members(name):
-            yield {"suite": name, "tasks": "", "episodes": "", "cameras": "", "control": f"= {', '.join(members)}"}
+            yield _suite_row(name, control=f"= {', '.join(members)}")
             continue
         if needed := setting_needed(name):
-            yield {"suite": name, "tasks": "", "episodes": "", "cameras": "", "control": f"with suite.{needed}=..."}
+            yield _suite_row(name, control=f"with suite.{needed}=...")
             continue
-        suite = _suite(name)
+        try:
+            suite = _suite(name)
+        except ConfigError as error:  # a file of the user's, or of another package
+            yield _suite_row(name, control=str(error))
+            continue
         tasks = suite.tasks()
-        yield {
-            "suite": name,
-            "tasks": len(tasks),
-            "episodes": sum(task.trials for task in tasks),
-            "cameras": ", ".join(f"{row['camera']} {row['width']}x{row['height']}" for row in _cameras(suite)),
-            "control": f"{suite.action_spec.control_hz:g} Hz",
-        }
+        cameras = ", ".join(f"{row['camera']} {row['width']}x{row['height']}" for row in _cameras(suite))
+        episodes = sum(task.trials for task in tasks)
+        yield _suite_row(name, len(tasks), episodes, cameras, f"{suite.action_spec.control_hz:g} Hz")
     for name, entry in BENCHMARKS.plugins().items():
-        yield {"suite": name, "tasks": "", "episodes": "", "cameras": "", "control": f"from {entry.value}"}
+        if name not in group_names("suite"):
+            yield {**_suite_row(name), "from": entry.value}
+
+
+def _suite_row(name: str, tasks: Any = "", episodes: Any = "", cameras: str = "", control: str = "") -> dict[str, Any]:
+    row = {"suite": name, "tasks": tasks, "episodes": episodes, "cameras": cameras, "control": control}
+    return {**row, "from": whose("suite", name) or ""}
 
 
 def _policies() -> Iterable[dict[str, Any]]:
     recipes = group_names("recipe")
-    for name in group_names("policy"):
+    plugins = {name: entry.value for name, entry in POLICIES.plugins().items()}
+    for name in [*group_names("policy"), *(name for name in plugins if name not in group_names("policy"))]:
         suites = [recipe.removeprefix(f"{name}-") for recipe in recipes if recipe.startswith(f"{name}-")]
-        yield {"policy": name, "recipes for": ", ".join(suites), "from": "vlagym"}
-    for name, entry in POLICIES.plugins().items():
-        yield {"policy": name, "recipes for": "", "from": entry.value}
+        yield {"policy": name, "recipes for": ", ".join(suites), "from": whose("policy", name) or plugins[name]}
+
+
+def _recipes() -> Iterable[dict[str, Any]]:
+    for name in group_names("recipe"):
+        policy, _, suite = name.partition("-")
+        yield {"recipe": name, "policy": policy, "suite": suite, "from": whose("recipe", name)}
+
+
+def _variations() -> Iterable[dict[str, Any]]:
+    for name in group_names("variation"):
+        yield {"variation": name, "changes": described(read_variation(name)), "from": whose("variation", name)}
+
+
+_LISTS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
+    "suites": _suites,
+    "policies": _policies,
+    "recipes": _recipes,
+    "variations": _variations,
+}
 
 
 def _tasks(suite: Suite) -> list[dict[str, Any]]:

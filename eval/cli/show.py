@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...conf import CONF_DIR
+from ...conf import settings_file
 from ..plan.config import RunConfig, compose_settings, load_config, split_suites
 
 _HELP = """\
@@ -62,8 +62,7 @@ def _described(part: str, settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _comments(part: str, name: str | None) -> dict[str, str]:
-    """What a file of conf/ and the shared files beside it say of their keys."""
-    group = CONF_DIR / part
-    files = [file for file in (group / f"_{name}.yaml", group / f"{name}.yaml") if name and file.is_file()]
+    """What a file of settings and the shared files beside it say of their keys."""
+    files = [file for of in (f"_{name}", name) if of and (file := settings_file(part, of))]
     lines = (_LINE.match(line) for file in files for line in file.read_text(encoding="utf-8").splitlines())
     return {match["key"]: match["said"] for match in lines if match}

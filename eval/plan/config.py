@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from ..._registry import did_you_mean, unknown_name
-from ...conf import CONF_DIR, group_names, suite_members
+from ...conf import compose_files, group_names, suite_members
 from ...edges.files import MAX_DEPTH
 from ...edges.secrets import masked
 from ...edges.settings import (
@@ -36,10 +36,12 @@ from ...edges.settings import (
 )
 from ...envs.assets.settings import Source
 from ...envs.registry import BENCHMARKS, make_suite
+from ...envs.variation import as_recorded
 from ...errors import ConfigError
 from ...policies import own
 from ...policies.registry import MODELS, POLICIES
 from .overrides import as_typed, unquoted
+from .own_files import check_own_files
 from .realtime import Realtime, read_realtime, with_realtime_chosen
 from .shard import AUTO, shard_of
 
@@ -188,6 +190,8 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     suites, rest = split_suites(with_realtime_chosen([_usual_name(override) for override in overrides]))
     composed = [_composed(suite, rest) for suite in suites]
     legs = [{"suite": s.pop("suite"), "policy": _on_devices(s["policy"], s.pop("policy").get("devices"))} for s in composed]
+    for leg in legs:
+        leg["suite"]["variation"] = as_recorded(leg["suite"]["variation"])
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
 
@@ -273,18 +277,18 @@ def compose_settings(overrides: Sequence[str], config_name: str = "config") -> d
             raise unknown_name("recipe", recipe, group_names("recipe"))
     _offer_plugins(overrides)
     try:
-        return _compose(overrides, config_name)
+        settings = _compose(overrides, config_name)
     except (HydraException, OmegaConfBaseException, *_BY_ODD_VALUES) as error:
         raise _explain(overrides, error, config_name) from error
+    check_own_files(overrides, settings)
+    return settings
 
 
 def _compose(overrides: Sequence[str], config_name: str, complete: bool = True) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        composed = compose(config_name, overrides=[as_typed(override) for override in overrides])
-        settings = OmegaConf.to_container(composed, resolve=True, throw_on_missing=complete)
+    found = compose_files(config_name, [as_typed(override) for override in overrides])
+    settings = OmegaConf.to_container(found, resolve=True, throw_on_missing=complete)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
 
@@ -302,7 +306,8 @@ def _offer_plugins(overrides: Sequence[str]) -> None:
     for group, registry, name_key in (("suite", BENCHMARKS, "benchmark"), ("policy", POLICIES, "name")):
         for override in overrides:
             name = override.removeprefix(f"{group}=")
-            if name != override and name in registry.plugins():
+            # A package's own file of settings is what Hydra finds by itself.
+            if name != override and name in registry.plugins() and name not in group_names(group):
                 store.store(group=group, name=name, node={**_default_arguments(registry.get(name)), "name": name, name_key: name})
 
 
@@ -351,7 +356,8 @@ def _default_arguments(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> ConfigError:
     """Say which override is at fault and what was probably meant."""
-    from omegaconf.errors import MissingMandatoryValue
+    from hydra.errors import HydraException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     groups = [o for o in overrides if o.startswith(("suite=", "policy=", "realtime="))]
     for override in overrides:
@@ -359,7 +365,10 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
             return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
         if stranger := _unknown_choice(override):
             return stranger
-    known = _flat_keys(_compose(groups, config_name, complete=False))
+    try:
+        known = _flat_keys(_compose(groups, config_name, complete=False))
+    except (HydraException, OmegaConfBaseException, *_BY_ODD_VALUES):  # a file that was chosen
+        return ConfigError(f"{_at_fault(groups, overrides, config_name)} cannot be read: {str(error).splitlines()[0]}")
     for override in overrides:
         key = override.partition("=")[0]
         if override not in groups and not key.startswith(("+", "~")) and key not in (*known, "recipe"):

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any
 
+from ...conf import in_force
 from ...errors import ConfigError
 from ..cli.edges import interrupts
 from ..plan.config import RunConfig, load_config
@@ -28,6 +29,7 @@ def evaluate(
     suite: str | Sequence[str] = "robosuite",
     *,
     overrides: Sequence[str] = (),
+    config_dir: str | os.PathLike[str] | None = None,
     progress: bool = False,
     signals: bool = False,
     **settings: Any,
@@ -43,6 +45,7 @@ def evaluate(
             function of an observation that returns an action [A] or a chunk of actions [T, A].
         suite: Name of a suite or of a set of suites, or several.
         overrides: Further settings as the command line takes them, e.g. ``["suite.horizon=100", "policy.checkpoint=FOLDER"]``.
+        config_dir: Folder of suites, policies, recipes and variations of your own, as ``--config-dir``.
         progress: Show on the terminal how far it is.
         signals: Let Ctrl-C, SIGTERM and SIGHUP end the run in order, as the command does; handlers are otherwise left alone.
         settings: Of the run, e.g. ``episodes_per_task=2, tasks=["lift"], workers=4, video="none", run_dir="results/step-1000"``.
@@ -58,13 +61,14 @@ def evaluate(
     named = isinstance(policy, str)
     if not named and any(override.startswith("policy.") for override in overrides):
         raise ConfigError("overrides: policy.KEY=VALUE is for a policy that is named; this one is an object of its own.")
-    config = load_config([f"suite={suites}", *([f"policy={policy}"] if named else []), *overrides])
-    if not named:
-        marked = {"name": name_of(policy), LIVE: True}
-        config = replace(config, legs=tuple(replace(leg, policy=marked) for leg in config.legs))
-    config = _with_settings(config, settings)
-    live = None if named else live_policy(policy)
     with ExitStack() as stack:
+        stack.enter_context(in_force(config_dir))
+        config = load_config([f"suite={suites}", *([f"policy={policy}"] if named else []), *overrides])
+        if not named:
+            marked = {"name": name_of(policy), LIVE: True}
+            config = replace(config, legs=tuple(replace(leg, policy=marked) for leg in config.legs))
+        config = _with_settings(config, settings)
+        live = None if named else live_policy(policy)
         if signals:
             stack.enter_context(interrupts(last=False))
         stack.enter_context(undisturbed())

@@ -27,10 +27,11 @@ def commands_of(page: Path) -> list[str]:
 
 
 def write_files(folder: Path) -> None:
-    """Write the files that pages show whole: a block whose first line is its name."""
+    """Write the files that pages show whole: a block whose first line (of a recipe: the second) is its name."""
     for page in PAGES:
         for code in re.findall(r"^ *```(?:python|yaml)\n(.*?)^ *```", text_of(page), re.S | re.M):
-            if named_file := re.match(r" *# (\w+\.(?:py|yaml))\n", code):
+            if named_file := re.match(r" *(?:# @package policy\n)?# (\w[\w/-]*\.(?:py|yaml))\n", code):
+                (folder / named_file[1]).parent.mkdir(parents=True, exist_ok=True)
                 (folder / named_file[1]).write_text(textwrap.dedent(code), encoding="utf-8")
 
 

@@ -37,9 +37,9 @@ def test_every_combination_is_measured_and_its_time_accounted_for() -> None:
         assert m.steps_per_second == pytest.approx(2 * 40 / m.seconds)
 
 
-def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_figures_of_a_suite_without_a_floor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
-    assert main(["suite=toy", "episodes=2", "chunks=[4]", "workers=[1]", "floor=false", "video=true", f"json={file}"]) == 0
+    assert main(["suite=toy", "episodes=2", "chunks=[4]", "workers=[1]", "video=true", f"json={file}"]) == 0
     report = json.loads(file.read_text())
     assert report["measurements"][0]["stages"]["video"] > 0
     assert report["settings"]["cameras"] == list(ToySuite().cameras)
