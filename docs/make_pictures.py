@@ -22,10 +22,11 @@ SHOWN_AT = 0.7  # of an episode: the object is in the gripper
 def main() -> None:
     """Run the five episodes and write the picture, uint8[256, 5 * 256, 3]."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = ["episodes_per_task=1", "video_cameras=[primary]", f"run_dir={folder}/run"]
+        settings = ["episodes_per_task=1", "video_cameras=[primary]", "video_caption=false", f"run_dir={folder}/run"]
         run = vlagym.load_run(evaluate(load_config(settings)).folder)
         videos = [imageio.imread(run.path / result.execution["video"], plugin="FFMPEG") for result in run.results]
-    imageio.imwrite(PICTURE, np.concatenate([video[int(SHOWN_AT * len(video))] for video in videos], axis=1))
+        moments = [int(SHOWN_AT * result.steps) for result in run.results]
+    imageio.imwrite(PICTURE, np.concatenate([video[moment] for video, moment in zip(videos, moments, strict=True)], axis=1))
 
 
 if __name__ == "__main__":

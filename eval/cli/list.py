@@ -63,15 +63,19 @@ def _listed(what: str | None) -> dict[str, list[dict[str, Any]]]:
     if what in _PLURALS:
         return {_PLURALS[what]: list(_LISTS[_PLURALS[what]]())}
     if members := suite_members(what):
-        return {member: _tasks(_suite(member)) for member in members}
+        return {title: rows for member in members for title, rows in _one_suite(member).items()}
     if what in group_names("suite") or what in BENCHMARKS.plugins():
-        suite = _suite(what)
-        return {what: _tasks(suite), f"cameras of {what}": _cameras(suite)}
+        return _one_suite(what)
     rows = [row for row in _policies() if row["policy"] == what]
     if rows:
         return {"policies": rows}
     known = {*group_names("suite"), *BENCHMARKS.plugins(), *group_names("policy"), *POLICIES.plugins()}
     raise unknown_name("suite or policy", what, known)
+
+
+def _one_suite(name: str) -> dict[str, list[dict[str, Any]]]:
+    suite = _suite(name)
+    return {name: _tasks(suite), f"cameras of {name}": _cameras(suite)}
 
 
 def _suite(name: str) -> Suite:

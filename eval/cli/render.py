@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     output = arguments.output or run.path.resolve().with_name(f"{run.name}--rendered")
     if output.resolve().is_relative_to(run.path.resolve()):
         raise ConfigError(f"{output} is inside the run, which is never modified; choose another --output.")
-    drawing = Drawing(_cameras(arguments.camera), as_size(arguments.size), arguments.fps)
+    drawing = Drawing(_cameras(arguments.camera), as_size(arguments.size), arguments.fps, arguments.caption)
     chosen = select_episodes(run, arguments.episodes)
     console = make_console()
     drawn = []
@@ -59,6 +60,11 @@ def _parser() -> CommandParser:
     parser.add_argument("--camera", action="append", metavar="NAME", help="camera to show; repeat it or use commas for several")
     parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of each camera's picture, e.g. 720x720 (default: the protocol's)")
     parser.add_argument("--fps", type=frames_per_second, metavar="N", help="frames per second (default: the run's)")
+    parser.add_argument(
+        "--caption",
+        action=BooleanOptionalAction,
+        help="instruction, step and outcome below the pictures (default: as in the run's videos)",
+    )
     parser.add_argument("--grid", action="store_true", help=f"also tile the videos, {GRID_TILES} at a time")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--rendered beside the run")
     parser.add_argument("--workers", type=processes, metavar="N", help="processes (default: one per core)")

@@ -129,6 +129,7 @@ class RunConfig:
     allow_code: tuple[Text, ...] = ()
     shard: Text | None = None
     realtime: Realtime | None = None
+    video_caption: bool = True
 
     def __post_init__(self) -> None:
         for name in ("tasks", "trials", "seeds", "egl_devices", "video_cameras", "trackers"):

@@ -29,7 +29,8 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, EnvError, RunError, VlagymError
 from ...trajectory import load_trajectory
 from ..plan.config import Leg
-from ..record.caption import known_at, with_caption
+from ..record.caption import FAILED, SOLVED, known_at
+from ..record.episode_video import EpisodeVideo
 from ..record.video import VideoWriter, side_by_side
 from ..run.rollout import episode_file_name
 from ..run.workers import default_worker_count
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 SELECTIONS = ("failures", "successes", "all")
-# Frames around a tile of a grid: how the episode ended, for those who tell red from green and those who do not.
-_FRAME_COLOURS = {True: (46, 160, 67), False: (207, 34, 46)}
+# Frames around a tile of a grid: how the episode ended.
+_FRAME_COLOURS = {True: SOLVED, False: FAILED}
 _FRAME_WIDTH = 4
 
 
@@ -54,11 +55,13 @@ class Drawing:
         cameras: Shown side by side; None for those of the run's videos.
         size: (height, width) of each camera's picture in pixels; None for the protocol's.
         fps: Frames per second; None for that of the run's videos.
+        caption: Whether instruction, step and outcome are written below the pictures; None for what the run's videos have.
     """
 
     cameras: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
     fps: float | None = None
+    caption: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ def matching_suite(run: Run, leg: Leg, header: dict[str, Any]) -> Suite:
 def _render_leg(suite: Suite, jobs: Sequence[_Job], run: Run, drawing: Drawing, workers: int | None) -> Iterator[Drawn]:
     cameras = drawing.cameras or run.config.video_cameras or suite.cameras
     fps = drawing.fps or run.config.video_fps or suite.action_spec.control_hz
-    arguments = (suite, cameras, drawing.size, fps, _suffix(drawing))
+    caption = run.config.video_caption if drawing.caption is None else drawing.caption
+    arguments = (suite, cameras, drawing.size, fps, caption, _suffix(drawing))
     context = multiprocessing.get_context("spawn")
     started = context.Value("i", 0)
     initial = (arguments, started, run.config.egl_devices)
@@ -205,9 +209,11 @@ def _suffix(drawing: Drawing) -> str:
 class _Worker:
     """The state of a drawing process: one environment, kept for its whole life."""
 
-    def __init__(self, suite: Suite, cameras: Sequence[str], size: tuple[int, int] | None, fps: float, suffix: str) -> None:
+    def __init__(
+        self, suite: Suite, cameras: Sequence[str], size: tuple[int, int] | None, fps: float, caption: bool, suffix: str
+    ) -> None:
         self.env: VlaEnv = suite.make_env(())
-        self.cameras, self.size, self.fps, self.suffix = cameras, size, fps, suffix
+        self.cameras, self.size, self.fps, self.caption, self.suffix = cameras, size, fps, caption, suffix
 
     def draw(self, job: _Job) -> Path:
         trajectory = load_trajectory(job.trajectory)
@@ -219,17 +225,15 @@ class _Worker:
                 "packages and assets are installed."
             )
         writer = VideoWriter(job.output, episode_file_name("", spec, f".{os.getpid()}.mp4"), self.fps)
+        video = EpisodeVideo(writer, self.fps, self.caption)
         try:
-            subtasks = job.result.subtasks
             for step, moment in enumerate(trajectory["render_states"]):
-                image = side_by_side([self.env.picture(moment, camera, *self._size(camera)) for camera in self.cameras])
-                writer.add(with_caption(image, known_at(subtasks, step), over=False))
-            if subtasks:
-                writer.add(with_caption(image, subtasks, over=True))
+                images = [self.env.picture(moment, camera, *self._size(camera)) for camera in self.cameras]
+                video.add(images, known_at(job.result, step))
         except BaseException:  # raised again: whatever stopped the drawing, no half video stays
-            writer.discard()
+            video.discard()
             raise
-        return writer.finish(f"{job.name}{self.suffix}.mp4")
+        return video.finish(job.result, f"{job.name}{self.suffix}.mp4")
 
     def _size(self, camera: str) -> tuple[int, int]:
         sizes = self.env.suite.camera_sizes

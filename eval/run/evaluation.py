@@ -395,6 +395,7 @@ class _Evaluation:
             video=self.config.video,
             cameras=suite.cameras if self.config.video_cameras is None else self.config.video_cameras,
             fps=self.config.video_fps or suite.action_spec.control_hz,
+            caption=self.config.video_caption,
         )
         runner = Runner(
             policy,

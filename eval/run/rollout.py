@@ -27,8 +27,9 @@ from ...episode import EpisodeResult, EpisodeSpec, SubtaskResult
 from ...errors import EnvError, RunError, StorageError
 from ...trajectory import load_trajectory, save_trajectory
 from ..plan.config import VideoChoice
-from ..record.caption import known_at, with_caption
-from ..record.video import VideoWriter, side_by_side
+from ..record.caption import known_at, under_way
+from ..record.episode_video import EpisodeVideo
+from ..record.video import VideoWriter
 from .clock import SimulatedClock
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class RecordSettings:
         video: Which episodes get a video.
         cameras: Cameras shown side by side.
         fps: Frames per second of the videos.
+        caption: Whether instruction, step and outcome are written below the pictures.
     """
 
     run_dir: Path
@@ -197,6 +199,7 @@ class RecordSettings:
     video: VideoChoice
     cameras: tuple[str, ...]
     fps: float
+    caption: bool = True
 
 
 class TrajectoryRecorder(Recorder):
@@ -250,37 +253,38 @@ class VideoRecorder(Recorder):
     """Writes videos/NAME.mp4 with the outcome in the name.
 
     Frames are drawn while the episode runs where every episode gets a video, so that images the policy asked for are drawn once;
-    where only failures do, they are drawn from the recorded moments after the episode turned out to be one. A chain has a caption
-    bar, and one more frame with its outcome.
+    where only failures do, they are drawn from the recorded moments after the episode turned out to be one.
     """
 
     def __init__(self, settings: RecordSettings) -> None:
         self._settings = settings
-        self._writer: VideoWriter | None = None
+        self._video: EpisodeVideo | None = None
         with suppress(OSError):  # what keeps the folder from being made keeps each video from being written, and is said there
             make_folder(settings.run_dir / "videos")
 
     def started(self, spec: EpisodeSpec, index: int, env: VlaEnv) -> None:
         self._env, self._index = env, index
+        self._task, self._instruction, self._steps = spec.task, env.told(env.instruction, env.asked), 0
         self._moments: list[NDArray[np.float64]] = []
         self._keep = self._settings.video == "failures"
-        self._writer = self._open() if not self._keep and wants_video(self._settings.video, spec, None) else None
-        self.stepped()
+        self._video = self._open() if not self._keep and wants_video(self._settings.video, spec, None) else None
+        self._look()
 
     def stepped(self) -> None:
-        if self._writer is not None:
-            self._add([self._env.render(camera) for camera in self._settings.cameras], _links(self._env))
+        self._steps += 1
+        self._look()
+
+    def _look(self) -> None:
+        if self._video is not None:
+            links = _links(self._env) or (under_way(self._task, self._instruction, self._steps),)
+            self._add(self._video, [self._env.render(camera) for camera in self._settings.cameras], links)
         elif self._keep:
             self._moments.append(self._env.render_state())
 
     def ended(self, result: EpisodeResult) -> dict[str, Any]:
         if self._keep and wants_video(self._settings.video, result.spec, result.success):
             return self._draw(self._moments, result)
-        if self._writer is None:
-            return {}
-        if result.subtasks:
-            self._add([self._env.render(camera) for camera in self._settings.cameras], result.subtasks, over=True)
-        return self._finish(result)
+        return {} if self._video is None else self._finish(self._video, result)
 
     def redrawn(self, result: EpisodeResult, index: int, env: VlaEnv) -> dict[str, Any]:
         self._env, self._index = env, index
@@ -288,40 +292,38 @@ class VideoRecorder(Recorder):
 
     def _draw(self, moments: Iterable[NDArray[np.float64]], result: EpisodeResult) -> dict[str, Any]:
         """Draw an episode from its recorded moments."""
-        self._writer = self._open()
+        video = self._open()
         try:
             for step, moment in enumerate(moments):
                 with self._env.clock("rendering"):
                     images = [self._env.picture(moment, c, *self._env.suite.camera_sizes[c]) for c in self._settings.cameras]
-                self._add(images, known_at(result.subtasks, step))
-            if result.subtasks:
-                self._add(images, result.subtasks, over=True)
+                self._add(video, images, known_at(result, step))
         except BaseException:  # raised again: whatever stopped the drawing, no half video stays
-            self._writer.discard()
+            video.discard()
             raise
-        return self._finish(result)
+        return self._finish(video, result)
 
-    def _finish(self, result: EpisodeResult) -> dict[str, Any]:
-        assert self._writer is not None
+    def _finish(self, video: EpisodeVideo, result: EpisodeResult) -> dict[str, Any]:
         name = f"{self._settings.stamp}--{self._settings.policy}--episode={self._index}--success={result.success}"
         try:
             with self._env.clock("video"):
-                path = self._writer.finish(episode_file_name(f"{name}--", result.spec, ".mp4"))
+                path = video.finish(result, episode_file_name(f"{name}--", result.spec, ".mp4"))
         except RunError as error:
             return {"video": None, "video_error": str(error)}
         return {"video": f"videos/{path.name}"}
 
     def abandoned(self) -> None:
-        if self._writer is not None:
-            self._writer.discard()
+        if self._video is not None:
+            self._video.discard()
 
-    def _open(self) -> VideoWriter:
-        return VideoWriter(self._settings.run_dir / "videos", f"episode={self._index}.{os.getpid()}.mp4", self._settings.fps)
+    def _open(self) -> EpisodeVideo:
+        part = f"episode={self._index}.{os.getpid()}.mp4"
+        writer = VideoWriter(self._settings.run_dir / "videos", part, self._settings.fps)
+        return EpisodeVideo(writer, self._settings.fps, self._settings.caption)
 
-    def _add(self, images: Sequence[NDArray[np.uint8]], subtasks: Sequence[SubtaskResult], over: bool = False) -> None:
-        assert self._writer is not None
+    def _add(self, video: EpisodeVideo, images: Sequence[NDArray[np.uint8]], links: Sequence[SubtaskResult]) -> None:
         with self._env.clock("video"):
-            self._writer.add(with_caption(side_by_side(images), subtasks, over))
+            video.add(images, links)
 
 
 def _links(env: VlaEnv) -> tuple[SubtaskResult, ...]:

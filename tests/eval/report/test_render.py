@@ -17,6 +17,7 @@ from vlagym.episode import EpisodeResult
 from vlagym.errors import ConfigError, RunError
 from vlagym.eval import cli
 from vlagym.eval.plan.config import load_config
+from vlagym.eval.record.caption import SOLVED, layout_for
 from vlagym.eval.report.render import Drawing, render_episodes, select_episodes
 from vlagym.eval.run.evaluation import Outcome, evaluate
 
@@ -88,11 +89,24 @@ def test_what_is_drawn_can_be_chosen(failures: Path) -> None:
 
 def test_size_camera_and_speed_can_be_chosen(failures: Path, tmp_path: Path) -> None:
     run = vlagym.load_run(failures)
-    (drawn,) = render_episodes(run, run.results[:1], tmp_path / "out", Drawing(("wrist", "primary"), (40, 60), 5), 1)
+    (drawn,) = render_episodes(run, run.results[:1], tmp_path / "out", Drawing(("wrist", "primary"), (40, 60), 5, caption=False), 1)
     assert drawn.video is not None
     assert drawn.video.name.endswith("--task=push_right--camera=wrist+primary--60x40.mp4")
-    assert frames(drawn.video).shape == (run.results[0].steps + 1, 40, 120, 3)
+    assert frames(drawn.video).shape == (run.results[0].steps + 1 + 5, 40, 120, 3), "the last frame is held for a second"
     assert imageio.immeta(drawn.video, plugin="FFMPEG")["fps"] == 5
+
+
+def test_the_caption_is_that_of_the_run_unless_one_is_asked_for(run_toy: Run, tmp_path: Path) -> None:
+    bare = run_toy("episodes_per_task=1", "tasks=[0]", "video_caption=false", "video_cameras=[primary]").folder
+    (result,) = vlagym.load_run(bare).results
+    assert frames(bare / result.execution["video"]).shape == (result.steps + 1 + 10, 96, 128, 3)
+    for option, equal in (("--no-caption", True), ("--caption", False)):
+        assert cli_render(bare, "--episodes", "all", option, "--output", str(tmp_path / option)) == 0
+        (again,) = (tmp_path / option).glob("*.mp4")
+        assert (again.read_bytes() == (bare / result.execution["video"]).read_bytes()) == equal
+    held = frames(tmp_path / "--caption" / again.name)[:, 96:]
+    assert np.abs(held[-1].astype(int) - held[-2]).max() < 30, "the outcome stays"
+    assert np.abs(held[-1].astype(int) - held[result.steps]).max() > 100, "and comes after the last step"
 
 
 def test_a_grid_shows_all_episodes_with_their_outcomes(run_toy: Run, tmp_path: Path) -> None:
@@ -113,9 +127,9 @@ def test_a_grid_shows_all_episodes_with_their_outcomes(run_toy: Run, tmp_path: P
     assert cli.main(["render", str(run), *options]) == 0
     grid = frames(tmp_path / "out" / "grid-1.mp4")
     longest = max(len(frames(file)) for file in (tmp_path / "out").glob("*64x48.mp4"))
-    assert grid.shape == (longest, 2 * (48 + 8), 2 * (64 + 8), 3)
-    red, green, blue = grid[0, 1, 1:100].mean(axis=0)
-    assert green > red + 50 > blue
+    captioned = 48 + layout_for(np.zeros((48, 64, 3), np.uint8), "push the point to 1").height
+    assert grid.shape == (longest, 2 * (captioned + 8), 2 * (64 + 8), 3)
+    np.testing.assert_allclose(grid[0, 1, 1:100].mean(axis=0), SOLVED, atol=25)
 
 
 def test_an_episode_that_cannot_be_drawn_does_not_stop_the_others(failures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from toy_suite import ToySuite
 from vlagym.envs.suite import protocol_sha256
 from vlagym.errors import ConfigError, PolicyError, RunError
 from vlagym.eval.plan.config import load_config
+from vlagym.eval.record.caption import layout_for
 from vlagym.eval.run.evaluation import Outcome, evaluate, execution_settings_in, resume
 from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory
@@ -39,8 +40,8 @@ def test_a_run_records_every_episode(run_toy: Run) -> None:
         trajectory = load_trajectory(outcome.folder / result.execution["trajectory"])
         assert len(trajectory["actions"]) == result.steps == len(trajectory["render_states"]) - 1
         frames = imageio.mimread(outcome.folder / result.execution["video"])
-        assert len(frames) == result.steps + 1
-        assert frames[0].shape == (96, 128 + 16, 3)
+        assert len(frames) == result.steps + 1 + 10, "the last moment stays for a second of 10 frames"
+        assert frames[0].shape == (96 + layout_for(frames[0], "").height, 128 + 16, 3)
         assert f"success={result.success}" in result.execution["video"]
         assert f"task={result.spec.task}" in result.execution["video"]
 
