@@ -9,7 +9,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -322,6 +322,23 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         self._steps, self._over = int(steps), bool(over)
         self._frames.clear()
         self._load(rest)
+
+    def go_on_from(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Begin the episode where a file says that another one of the same scene was; for subclasses, as the last step of a reset.
+
+        Args:
+            saved: What `get_state` returned there.
+
+        Raises:
+            EnvError: It is not a state of this model.
+        """
+        own = self._save()
+        known = {name: value for name, value in saved.items() if name in own}
+        wrong = [n for n, value in own.items() if n not in known or np.shape(known[n]) != np.shape(value)]
+        if wrong:
+            raise EnvError(f"its state of the simulator has no {wrong[0]} {list(np.shape(own[wrong[0]]))}, as this task has.")
+        self._load({name: known[name].astype(np.asarray(value).dtype) for name, value in own.items()})
+        self._frames.clear()
 
     def physics_sha256(self) -> str:
         """Hash of `physics_state`: equal hashes mean equal bits."""

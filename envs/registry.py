@@ -25,10 +25,12 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
     "benchmark",
     {
         "robosuite": "vlagym.envs.robosuite.suite:RobosuiteSuite",
+        "robosuite_demonstrations": "vlagym.envs.robosuite.demonstrations:RobosuiteDemonstrationsSuite",
         "libero": "vlagym.envs.libero.suite:LiberoSuite",
         "libero_plus": "vlagym.envs.libero.plus.suite:LiberoPlusSuite",
         "libero_pro": "vlagym.envs.libero.pro:LiberoProSuite",
         "libero_custom": "vlagym.envs.libero.custom:LiberoCustomSuite",
+        "libero_demonstrations": "vlagym.envs.libero.demonstrations:LiberoDemonstrationsSuite",
         "libero_object_temp": "vlagym.envs.libero.pro:LiberoObjectTempSuite",
         "libero_para": "vlagym.envs.libero.para:LiberoParaSuite",
         "calvin": "vlagym.envs.calvin.suite:CalvinSuite",

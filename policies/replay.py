@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..edges.settings import Chunks, Text
+from ..envs.demonstrations import Demonstrated, demonstration_files
 from ..envs.suite import Suite
 from ..episode import EpisodeSpec
 from ..errors import ConfigError, PolicyError
@@ -25,9 +26,12 @@ class ReplayPolicy(Policy):
     Where the recorded policy declared the task accomplished, this one does: all up to the next declaration, or to the end, is then
     one chunk, because an episode that ends with a declaration ends after the chunk.
 
+    Of demonstrations (HDF5) an episode plays the one that its trial begins as, and is over with its last action; the suite is then
+    one whose trials are these demonstrations, which `vlagym.eval.plan.config` makes of the one that was asked for.
+
     Args:
         suite: The suite the actions are for.
-        run: Folder of the earlier run, or any folder of trajectory files.
+        run: Folder of the earlier run, or any folder of trajectory files; or a file of demonstrations, or a folder of such files.
         chunk: Actions per call.
     """
 
@@ -36,7 +40,8 @@ class ReplayPolicy(Policy):
     def __init__(self, suite: Suite, run: Text, chunk: Chunks = 1) -> None:
         self.action_spec = suite.action_spec
         self._chunk = chunk
-        self._files = _trajectory_files(Path(run), suite)
+        self._demonstrated = suite if isinstance(suite, Demonstrated) else None
+        self._files = {} if self._demonstrated else _trajectory_files(Path(run).expanduser(), suite)
         self._actions: dict[str, NDArray[np.floating[Any]]] = {}
         self._declared_at: dict[str, list[int]] = {}
         self._declares: dict[str, bool] = {}
@@ -45,6 +50,11 @@ class ReplayPolicy(Policy):
         from ..trajectory import load_trajectory
 
         for episode_id in episode_ids:
+            if self._demonstrated is not None:
+                spec = EpisodeSpec.from_id(episode_id)
+                self._actions[episode_id] = actions = self._demonstrated.demonstration(spec.task, spec.trial).actions
+                self._declared_at[episode_id] = [len(actions) - 1]
+                continue
             if episode_id not in self._files:
                 raise PolicyError(
                     f"policy 'replay' has no recording of episode {episode_id}; it has {len(self._files)} of this suite."
@@ -66,6 +76,8 @@ class ReplayPolicy(Policy):
             self._declares.pop(episode_id, None)
 
     def provenance(self) -> dict[str, Any]:
+        if self._demonstrated is not None:  # the suite's protocol has their hash
+            return {"demonstrations": sum(task.trials for task in self._demonstrated.tasks())}
         digest = hashlib.sha256()
         for episode_id in sorted(self._files):
             digest.update(self._files[episode_id].read_bytes())
@@ -77,6 +89,44 @@ class ReplayPolicy(Policy):
         first = min(step, len(actions) - 1)
         limit = min((at for at in declared if at > step), default=len(actions))
         return actions[first : limit if step in declared else min(limit, first + self._chunk)]
+
+
+# Benchmark -> the one of its that begins where demonstrations do, and those of its settings that still mean something there.
+_DEMONSTRATED = {
+    "libero": ("libero_demonstrations", ("image_size", "mujoco_version")),
+    "libero_custom": ("libero_demonstrations", ("image_size", "mujoco_version", "bddl")),
+    "robosuite": ("robosuite_demonstrations", ("image_size",)),
+}
+_ALWAYS = ("name", "instructions", "variation")
+
+
+def suite_to_play(policy: Mapping[str, Any], suite: Mapping[str, Any]) -> dict[str, Any]:
+    """A suite's settings where a policy is to play demonstrations: of the suite whose trials these are; else the same settings.
+
+    Args:
+        policy: Settings of a policy, ``name`` among them.
+        suite: Settings of a suite, ``benchmark`` among them.
+
+    Raises:
+        ConfigError: Nobody can say where demonstrations of this suite begin.
+    """
+    run = policy.get("run")
+    if policy["name"] != "replay" or not isinstance(run, str) or not _are_demonstrations(run):
+        return dict(suite)
+    if suite.get("benchmark") not in _DEMONSTRATED:
+        raise ConfigError(
+            f"policy.run={run}: demonstrations (HDF5) are played in LIBERO's suites, libero_custom and robosuite, not in "
+            f"{suite['name']}."
+        )
+    benchmark, kept = _DEMONSTRATED[suite["benchmark"]]
+    settings = {name: suite[name] for name in (*_ALWAYS, *kept) if name in suite}
+    return {**settings, "benchmark": benchmark, "demonstrations": run}
+
+
+def _are_demonstrations(run: str) -> bool:
+    folder = Path(run).expanduser()
+    recorded = folder.is_dir() and (any(folder.glob("*.npz")) or (folder / "trajectories").is_dir())
+    return not recorded and bool(demonstration_files(run))
 
 
 def _trajectory_files(folder: Path, suite: Suite) -> dict[str, Path]:

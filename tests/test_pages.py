@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from pages import PAGES, REPO, commands_of, named, text_of, write_files
+from pages import PAGES, REPO, commands_of, named, text_of, write_demonstrations, write_files
 
 from vlagym.conf import CONF_DIR
 from vlagym.edges.settings import check_settings
@@ -40,6 +40,7 @@ class ParsedError(Exception):
 def only_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Commands end when they have parsed their arguments; the files that pages show are there."""
     write_files(tmp_path)
+    write_demonstrations(tmp_path)
     monkeypatch.chdir(tmp_path)
     parse = argparse.ArgumentParser.parse_args
 

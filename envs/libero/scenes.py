@@ -64,6 +64,10 @@ class ReferenceScenes:
         generator.set_state(self._states[trial])
         return Scene(generator, trial + _COPIES_AT_FIRST_RESET)
 
+    def again(self, seed: int, resets: int) -> Scene:
+        """The scene of the first reset after ``env.seed(seed)`` in an environment that has been reset so often before."""
+        return Scene(np.random.RandomState(seed), resets + _COPIES_AT_FIRST_RESET)
+
     def initializers(self, scene: Scene) -> list[Any]:
         """LIBERO's list of property initialisers as it stands when a scene is drawn."""
         return self._initializers * scene.copies

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...errors import EnvError
 from ..variation import light_factors, moved
 from ._controller import OscPose
 from ._memory import forget_source, forget_textures, keep_assets
@@ -241,6 +242,36 @@ class Engine:
         self.model.cam_pos[camera] = pos
         # As MuJoCo's compiler, which divides by the root of the squares summed in this order.
         self.model.cam_quat[camera] = quat / np.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
+
+    def place_bodies(self, poses: Mapping[str, Float64Array]) -> None:
+        """Put bodies without joints elsewhere until the next `restore`: float64[7] each, position (m), quaternion (w, x, y, z)."""
+        for name, pose in poses.items():
+            body = self.env.sim.model.body_name2id(name)
+            self.model.body_pos[body], self.model.body_quat[body] = pose[:3], pose[3:]
+
+    def body_pose(self, body: str) -> Float64Array:
+        """float64[7]: where a body without joints stands, as `place_bodies` takes it."""
+        number = self.env.sim.model.body_name2id(body)
+        return np.concatenate([self.model.body_pos[number], self.model.body_quat[number]])
+
+    def geom_size(self, geom: str) -> Float64Array | None:
+        """float64[3], m, as the shape of a geom has it; None where the model has no such geom."""
+        names = self.env.sim.model._geom_name2id
+        return None if geom not in names else self.model.geom_size[names[geom]].copy()
+
+    def begin_at(self, state: Float64Array) -> None:
+        """Begin the episode, which has been reset, at float64[1 + nq + nv] instead.
+
+        Raises:
+            EnvError: The state is one of another model.
+        """
+        import mujoco
+
+        width = 1 + self.model.nq + self.model.nv
+        if len(state) != width:
+            raise EnvError(f"its states have {len(state)} values and those of this task {width}: it is of another task.")
+        self.set_state(state)
+        mujoco.mj_forward(self.model, self.data)
 
     def vary(self, variation: Sequence[Change], camera: str) -> None:
         """Move a camera and change the lights until the next `restore`; nothing of it touches the physics."""

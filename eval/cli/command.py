@@ -240,9 +240,13 @@ def _report(console: Console, outcome: Outcome) -> int:
     from ..tables.subject import subjects
     from ..tables.success import as_rich, chain_sheet, group_sheet, success_sheet
     from ..tables.variants import category_sheet
+    from .demonstrations import demonstrations_told
 
-    for subject in subjects(load_run(outcome.folder)):
+    run = load_run(outcome.folder)
+    for subject in subjects(run):
         console.print(f"{subject}.", **_PLAIN)
+    for told in demonstrations_told(run):
+        console.print(told, **_PLAIN)
     console.print(as_rich(success_sheet(outcome.table)))
     if len(outcome.categories):
         console.print(as_rich(category_sheet(outcome.categories)))

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from ..._registry import did_you_mean, unknown_name
-from ...conf import compose_files, group_names, suite_members
+from ...conf import compose_files, group_names, setting_needed, suite_members
 from ...edges.files import MAX_DEPTH
 from ...edges.secrets import masked
 from ...edges.settings import (
@@ -40,6 +40,7 @@ from ...envs.variation import as_recorded
 from ...errors import ConfigError
 from ...policies import own
 from ...policies.registry import MODELS, POLICIES
+from ...policies.replay import suite_to_play
 from .overrides import as_typed, unquoted
 from .own_files import check_own_files
 from .realtime import Realtime, read_realtime, with_realtime_chosen
@@ -190,11 +191,16 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     """
     suites, rest = split_suites(with_realtime_chosen([_usual_name(override) for override in overrides]))
     composed = [_composed(suite, rest) for suite in suites]
-    legs = [{"suite": s.pop("suite"), "policy": _on_devices(s["policy"], s.pop("policy").get("devices"))} for s in composed]
+    legs = [_as_played(s.pop("suite"), _on_devices(s["policy"], s.pop("policy").get("devices"))) for s in composed]
     for leg in legs:
         leg["suite"]["variation"] = as_recorded(leg["suite"]["variation"])
     run_settings = {key: value for key, value in composed[0].items() if key != "resume"}
     return RunConfig.from_json({**run_settings, "legs": legs})
+
+
+def _as_played(suite: dict[str, Any], policy: dict[str, Any]) -> dict[str, Any]:
+    """A leg; where the policy plays demonstrations its episodes begin where those do."""
+    return {"suite": suite_to_play(policy, suite), "policy": policy}
 
 
 def _on_devices(policy: Mapping[str, Any], devices: Any) -> dict[str, Any]:
@@ -227,7 +233,7 @@ def _recipe_of_plain_suite(suite: str, overrides: Sequence[str]) -> list[str]:
     """A suite that perturbs another takes its policies' recipes, unless it has its own."""
     policies = [o.removeprefix("policy=") for o in overrides if o.startswith("policy=")]
     recipes = group_names("recipe")
-    if not policies or f"{policies[-1]}-{suite}" in recipes:
+    if not policies or f"{policies[-1]}-{suite}" in recipes or setting_needed(suite):
         return []
     settings: dict[str, Any] = compose_settings([f"suite={suite}"])["suite"]
     plain = make_suite(settings).plain_suite

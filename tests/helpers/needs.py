@@ -44,3 +44,13 @@ def need_assets(name: str) -> Path:
         if not os.environ.get("VLAGYM_ASSETS_MIRROR"):
             pytest.skip(str(error))
         return fetch(name).path
+
+
+def need_case(name: str) -> Path:
+    """A file or folder of the collected cases, which are no part of the project: below $VLAGYM_CASES, or beside $VLAGYM_GOLDEN."""
+    folder = os.environ.get("VLAGYM_CASES")
+    golden = os.environ.get("VLAGYM_GOLDEN")
+    cases = Path(folder) if folder else Path(golden).parent / "cases" if golden else None
+    if cases is None or not (cases / name).exists():
+        pytest.skip(f"needs the case {name}, see $VLAGYM_CASES")
+    return cases / name

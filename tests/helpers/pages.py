@@ -35,6 +35,16 @@ def write_files(folder: Path) -> None:
                 (folder / named_file[1]).write_text(textwrap.dedent(code), encoding="utf-8")
 
 
+def write_demonstrations(folder: Path) -> None:
+    """Write files of demonstrations that pages name; what is in them is enough for reading a command."""
+    import h5py
+    import numpy as np
+
+    for name in {name for page in PAGES for name in re.findall(r"policy\.run=(\w+_demo\.hdf5)", text_of(page))}:
+        with h5py.File(folder / name, "w") as file:
+            file["data/demo_0/actions"], file["data/demo_0/states"] = np.zeros((2, 7)), np.zeros((2, 5))
+
+
 def blocks_of(page: Path, language: str) -> list[str]:
     """The blocks of code of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.S | re.M)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
+
+from vlagym.envs.assets import locate
+from vlagym.envs.libero._upstream import import_libero
 
 SETTLE_STEPS = 10
 SETTLE_ACTION = [0, 0, 0, 0, 0, 0, -1]
@@ -26,3 +32,28 @@ def assert_same_picture(ours: dict, stock: dict) -> None:
 def assert_same_physics(env, stock: dict) -> None:
     expected = np.concatenate([stock["qpos"], stock["qvel"]])
     np.testing.assert_array_equal(env.physics_state()[1 : 1 + len(expected)], expected)
+
+
+def record_demonstrations(file: Path, bddl: Path, actions: Sequence[np.ndarray], seed: int | None = None) -> None:
+    """Write what stock hf-libero does with actions in the layout of LIBERO's demonstrations; each is seeded with its number."""
+    import h5py
+
+    env = import_libero(locate("libero").path).OffScreenRenderEnv(bddl_file_name=str(bddl), camera_heights=64, camera_widths=64)
+    outside = np.random.get_state()
+    with h5py.File(file, "w") as made:
+        data = made.create_group("data")
+        data.attrs["bddl_file_name"] = f"bddl_files/{bddl.name}"
+        for number, chunk in enumerate(actions):
+            env.seed(number if seed is None else seed)
+            env.reset()
+            demo, states = data.create_group(f"demo_{number}"), []
+            demo.attrs["model_file"] = env.sim.model.get_xml()
+            stove = env.sim.model.body_name2id("flat_stove_1_main")
+            demo.attrs["stove"] = np.concatenate([env.sim.model.body_pos[stove], env.sim.model.body_quat[stove]])
+            for action in chunk:
+                states.append(env.sim.get_state().flatten())
+                env.step(action)
+            demo["states"], demo["actions"] = np.array(states), chunk
+            demo.attrs["num_samples"] = len(chunk)
+    np.random.set_state(outside)
+    env.close()
