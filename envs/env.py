@@ -101,6 +101,20 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (gymnasium declares it so)
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> VlaEnv:
+        """Refuse a class that lacks members.
+
+        Raises:
+            EnvError: Names them.
+        """
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise EnvError(
+                f"the environment {cls.__module__}.{cls.__qualname__} does not define {', '.join(missing)}, which every "
+                "environment does; their docstrings in vlagym.envs.VlaEnv say what each is."
+            )
+        made: VlaEnv = super().__new__(cls)
+        return made
+
     def __init__(self, suite: SuiteSettings, cameras: Sequence[str], render_mode: str | None = "rgb_array") -> None:
         self.suite = suite
         self.render_mode = render_mode
@@ -201,7 +215,7 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         raise EnvError(f"{self.suite.name}: no floor is defined for this suite.")
 
     def _present_pose(self) -> Float64Array:
-        """float64[A - 1]: where the robot stands, as an action of absolute control names it.
+        """float64[A - arms]: where the robot stands, as an action of absolute control names it, without the grippers.
 
         Raises:
             EnvError: This benchmark does not say.

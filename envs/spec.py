@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from ..edges.settings import FileName
 from ..episode import Variant
+from ..errors import ConfigError
 from .variation import ON_IMAGES_AND_WORDS, Change, Instructions
 
 if TYPE_CHECKING:
@@ -45,56 +46,84 @@ class Observation(TypedDict):
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Meaning of the action vector (float32[A], or float64[A] where the last bits matter); the gripper is always the last entry.
+    """Meaning of the action vector (float32[A], or float64[A] where the last bits matter).
+
+    The entries of an arm stand together, its gripper last; several arms of the same kind follow each other, as on ALOHA: six joints
+    and a gripper on the left, then the same on the right, A = 14.
 
     Attributes:
         names: One name per entry.
         low, high: Range the suite accepts per entry; values outside are the suite's to clip, as its protocol says.
-        mode: ``delta`` moves relative to a pose, ``absolute`` names the pose.
-        frame: Frame the pose entries are expressed in.
-        rotation: Convention of the rotation entries. ``6d``: two columns of the matrix, one by one or row by row.
-        unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians.
+        mode: ``delta`` moves relative to a pose (or to joint angles), ``absolute`` names them.
+        frame: Frame the pose entries are expressed in; ``joints``: they are joint angles instead of a pose.
+        rotation: Convention of the rotation entries. ``6d``: two columns of the matrix, one by one or row by row; ``none``: joint
+            angles have none.
+        unit: ``controller`` if [-1, 1] spans the controller's own range, ``m_rad`` if metres and radians, ``rad`` of joint angles.
         gripper_open, gripper_closed: Values that mean fully open and fully closed.
         control_hz: Actions per simulated second.
         gripper_at_start: Command that is in force when the policy takes over; None: open.
         gripper_still: Value that leaves the gripper as it is, where it is told how far to move; None: the last command repeated.
+        arms: Number of arms.
     """
 
     names: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
     mode: Literal["delta", "absolute"]
-    frame: Literal["base", "world", "eef"]
-    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw", "6d_columns", "6d_rows"]
-    unit: Literal["controller", "m_rad"]
+    frame: Literal["base", "world", "eef", "joints"]
+    rotation: Literal["axis_angle", "euler_xyz", "quat_wxyz", "quat_xyzw", "6d_columns", "6d_rows", "none"]
+    unit: Literal["controller", "m_rad", "rad"]
     gripper_open: float
     gripper_closed: float
     control_hz: float
     gripper_at_start: float | None = None
     gripper_still: float | None = None
+    arms: int = 1
+
+    def __post_init__(self) -> None:
+        joints = self.frame == "joints"
+        if joints != (self.rotation == "none") or (self.unit == "rad" and not joints) or (self.unit == "m_rad" and joints):
+            raise ConfigError(
+                f"an action of frame {self.frame!r}, rotation {self.rotation!r} and unit {self.unit!r} has no meaning: "
+                "joint angles are frame 'joints', rotation 'none' and unit 'rad' or 'controller'; a pose has a rotation, and "
+                "unit 'm_rad' or 'controller'."
+            )
+        if self.arms < 1 or self.size % self.arms:
+            raise ConfigError(
+                f"an action of {self.size} entries cannot be that of {self.arms} arms: each has as many entries, its gripper last."
+            )
 
     @property
     def size(self) -> int:
         """A, the length of an action."""
         return len(self.names)
 
+    @property
+    def grippers(self) -> list[int]:
+        """Where the grippers stand in an action, one per arm."""
+        each = self.size // self.arms
+        return list(range(each - 1, self.size, each))
+
     def hold(self, last: NDArray[np.floating[Any]] | None, pose: NDArray[np.floating[Any]] | None = None) -> Float64Array:
         """The action float64[A] that keeps the robot as it is while it has nothing to do: no motion, or the last pose again.
 
         Args:
             last: The last action that was executed; None before the first.
-            pose: float[A - 1] where it stands, as an action names it; only looked at in absolute control before the first action.
+            pose: float[A - arms] where it stands, as an action names it, without the grippers; only looked at in absolute control
+                before the first action.
         """
         action = np.zeros(self.size)
+        others = np.setdiff1d(np.arange(self.size), self.grippers)
         if self.mode == "absolute":
-            action[:-1] = last[:-1] if last is not None else pose
+            action[others] = last[others] if last is not None else pose
         start = self.gripper_open if self.gripper_at_start is None else self.gripper_at_start
-        action[-1] = self.gripper_still if self.gripper_still is not None else start if last is None else last[-1]
+        still = self.gripper_still if self.gripper_still is not None else start if last is None else last[self.grippers]
+        action[self.grippers] = still
         return action
 
     def differences(self, other: ActionSpec) -> list[str]:
         """Fields in which the other spec differs, as ``field: here != there``; names, range and rate need no converting."""
-        fields = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
+        fields = ("arms", "mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
         found = [f"{f}: {getattr(self, f)!r} != {getattr(other, f)!r}" for f in fields if getattr(self, f) != getattr(other, f)]
         return found if self.size == other.size else [f"size: {self.size} != {other.size}", *found]
 

@@ -87,6 +87,11 @@ class Pipeline:
         self.emitted = _emitted_spec(suite, emits)
         self.action_spec = self.emitted
         for transform in self._action_transforms:
+            if self.action_spec.arms > 1 and not transform.arms_alike:
+                raise ConfigError(
+                    f"action transform {type(transform).__name__} is for one arm; an action of {suite.name} moves "
+                    f"{self.action_spec.arms}."
+                )
             self.action_spec = transform.spec(self.action_spec)
         self._memories: dict[str, list[dict[str, Any]]] = {}
         self._fresh: set[str] = set()  # episodes whose transforms have not been told yet where they begin

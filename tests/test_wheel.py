@@ -53,7 +53,10 @@ def test_a_wheel_holds_the_package_only(wheel: Path) -> None:
     assert "vlagym/setup.py" not in names
     assert {"vlagym/conf/config.yaml", "vlagym/results/published/scores.json", "vlagym/py.typed"} <= set(names)
     files = [
-        path for part in PARTS for path in (REPO / part).rglob("*") if path.suffix in (".py", ".json", ".npz", ".yaml", ".html")
+        path
+        for part in PARTS
+        for path in (REPO / part).rglob("*")
+        if path.suffix in (".py", ".json", ".npz", ".yaml", ".html", ".txt")
     ]
     missing = {f"vlagym/{path.relative_to(REPO)}" for path in files} - set(names)
     assert not missing, "files that the wheel lacks: see setup.py and pyproject.toml's package-data"

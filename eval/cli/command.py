@@ -38,6 +38,7 @@ COMMANDS = {
     "install": ("vlagym.eval.cli.install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli.list", "list suites, tasks and policies"),
     "merge": ("vlagym.eval.cli.merge", "join what the shards of a run (shard=N/M) have left"),
+    "new": ("vlagym.eval.cli.new", "write a package of your own: a suite or a policy that works, with a test"),
     "pack": ("vlagym.eval.cli.pack", "put a run into one archive to give to others, without paths and host names"),
     "power": ("vlagym.eval.cli.power", "how many episodes it takes to see a drop"),
     "render": ("vlagym.eval.cli.render", "draw recorded episodes again, at any size, from any camera"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -178,6 +178,7 @@ class GripperDeadband(ActionTransform):
 class RescaleEntries(ActionTransform):
     """Entries first .. first + count - 1 are mapped linearly from [-before, before] to [-after, after] and clipped there."""
 
+    arms_alike: ClassVar[bool] = True
     first: int
     count: int
     before: float
@@ -247,6 +248,7 @@ class EnsembleActions(ActionTransform):
         temperature: A chunk's weight is exp(-temperature * number of older ones): above 0, older chunks weigh more.
     """
 
+    arms_alike: ClassVar[bool] = True
     horizon: int = 4
     temperature: float = 0.0
 
@@ -270,6 +272,7 @@ class AgreeingActions(ActionTransform):
         alpha: How much agreement counts.
     """
 
+    arms_alike: ClassVar[bool] = True
     horizon: int = 7
     alpha: float = 0.1
 

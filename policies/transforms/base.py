@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +37,14 @@ class StateTransform(ABC):
 
 
 class ActionTransform(ABC):
-    """A function of a chunk of actions and of what happened before in the episode."""
+    """A function of a chunk of actions and of what happened before in the episode.
+
+    Attributes:
+        arms_alike: Whether it makes no difference between entries, so that it is for any number of arms; the others know one, whose
+            gripper is the last entry.
+    """
+
+    arms_alike: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, actions: Chunk, memory: Memory) -> Chunk:
