@@ -26,11 +26,13 @@ import numpy as np
 from ..edges.files import FileKind
 from ..edges.hdf5 import Hdf5File, open_hdf5
 from ..errors import ConfigError
+from .env import VlaEnv
 from .spec import SuiteSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .robosuite.engine import Engine
     from .spec import Float64Array
 
 DEMONSTRATIONS = FileKind(
@@ -87,6 +89,37 @@ class Demonstrated(SuiteSettings):
     @abstractmethod
     def demonstration(self, task: str, trial: int) -> Demonstration:
         """The one that a trial begins as."""
+
+
+class DemonstrableEnv(VlaEnv):
+    """An environment whose episodes can be kept as demonstrations: of MuJoCo, with robosuite's arm."""
+
+    @abstractmethod
+    def demonstrates(self, task: str) -> dict[str, str]:
+        """What a file says of its task: ``env``, robosuite's or LIBERO's class, and ``bddl_file_name`` for LIBERO's."""
+
+    @property
+    @abstractmethod
+    def _engine_now(self) -> Engine:
+        """What runs the present episode."""
+
+    def model_xml(self) -> str:
+        """The model of the present episode; what has no joints stands where it does, with all digits."""
+        return self._engine_now.model_xml()
+
+    def readings(self) -> dict[str, NDArray[Any]]:
+        """The present moment as LIBERO's files have it: ``states``, ``robot_states`` and, below ``obs/``, parts of the latter."""
+        engine = self._engine_now
+        robot, state = engine.proprioception, engine.proprioception.vector()
+        return {
+            "states": engine.physics_state()[: 1 + engine.model.nq + engine.model.nv],
+            "robot_states": np.concatenate([robot.gripper_qpos, robot.eef_pos, robot.eef_quat_xyzw]),
+            "obs/gripper_states": robot.gripper_qpos,
+            "obs/joint_states": robot.joint_pos,
+            "obs/ee_pos": state[:3],
+            "obs/ee_ori": state[3:6],
+            "obs/ee_states": state[:6],
+        }
 
 
 def demonstration_files(source: str) -> list[Path]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import AssetError
-from ..env import StageClock, StepOutcome, VlaEnv
+from ..demonstrations import DemonstrableEnv
+from ..env import StageClock, StepOutcome
 from ..landmarks import Landmarks
 from ..robosuite.engine import Engine
 from ..robosuite.specs import CAMERAS, CONTROL_HZ, CONTROLLER, ROBOT
@@ -104,7 +105,7 @@ class _World:
         return success
 
 
-class LiberoEnv(VlaEnv):
+class LiberoEnv(DemonstrableEnv):
     """Runs any task of a LIBERO suite.
 
     Args:
@@ -197,6 +198,15 @@ class LiberoEnv(VlaEnv):
 
     def _load(self, state: EnvState) -> None:
         self._world.engine.load(state)
+
+    def demonstrates(self, task: str) -> dict[str, str]:
+        files = self._suite.setup(self._find_task(task), 0).files
+        problem = self._world_of(files).engine.env
+        return {"env": type(problem).__name__, "bddl_file_name": f"bddl_files/{self._suite.name}/{files.bddl.name}"}
+
+    @property
+    def _engine_now(self) -> Engine:
+        return self._world.engine
 
     def bare_physics(self, steps: int) -> None:
         self._world.engine.bare_physics(steps)

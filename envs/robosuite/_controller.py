@@ -169,6 +169,7 @@ class OscPose:
             "controller.goal_ori": self._goal_ori.copy(),
             "controller.fingers": self._fingers_at.copy(),
             "controller.stale": np.array(self.stale),
+            "controller.initial_joint": self._initial_joint.copy(),  # where this episode's reset put the arm
         }
 
     def load(self, state: EnvState) -> None:
@@ -177,6 +178,7 @@ class OscPose:
         self._goal_pos, self._goal_ori = np.array(state["controller.goal_pos"]), np.array(state["controller.goal_ori"], order="C")
         self._fingers_at = np.array(state["controller.fingers"])
         self.stale = bool(state["controller.stale"])
+        self._initial_joint = np.array(state["controller.initial_joint"])
 
 
 def _span(indexes: list[int]) -> slice:

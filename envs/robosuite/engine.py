@@ -254,6 +254,21 @@ class Engine:
         number = self.env.sim.model.body_name2id(body)
         return np.concatenate([self.model.body_pos[number], self.model.body_quat[number]])
 
+    def model_xml(self) -> str:
+        """What the model was compiled from, with the tracked bodies where they stand in this episode."""
+        from xml.etree import ElementTree
+
+        root = ElementTree.fromstring(self.env.model.get_xml())
+        placed = {self.env.sim.model.body_id2name(body): body for body in self._placed_bodies}
+        for body in root.iter("body"):
+            if (number := placed.get(body.get("name"))) is None:
+                continue
+            for other in ("axisangle", "euler", "xyaxes", "zaxis"):
+                body.attrib.pop(other, None)
+            body.set("pos", " ".join(map(repr, self.model.body_pos[number].tolist())))
+            body.set("quat", " ".join(map(repr, self.model.body_quat[number].tolist())))
+        return ElementTree.tostring(root, encoding="unicode")
+
     def geom_size(self, geom: str) -> Float64Array | None:
         """float64[3], m, as the shape of a geom has it; None where the model has no such geom."""
         names = self.env.sim.model._geom_name2id

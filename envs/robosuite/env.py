@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._registry import import_target
-from ..env import StepOutcome, VlaEnv
+from ..demonstrations import DemonstrableEnv
+from ..env import StepOutcome
 from ..landmarks import Landmarks
 from ..spec import Task
 from ._upstream import import_robosuite
@@ -28,7 +29,7 @@ GRIP_SITE = "gripper0_grip_site"
 FINGERS = ("gripper0_finger_joint1", "gripper0_finger_joint2")
 
 
-class RobosuiteEnv(VlaEnv):
+class RobosuiteEnv(DemonstrableEnv):
     """Plays the tasks of a `RobosuiteSettings`; the models of the last few are kept.
 
     A task is done, and the episode over, when robosuite's own success check says so.
@@ -135,6 +136,13 @@ class RobosuiteEnv(VlaEnv):
         mujoco.mj_jacSite(model, data, jacobian, None, model.site(site).id)
         velocity: Float64Array = np.dot(jacobian, data.qvel)
         return velocity
+
+    def demonstrates(self, task: str) -> dict[str, str]:
+        return {"env": next(spec.env_class for spec in TASKS if spec.name == task).partition(":")[2]}
+
+    @property
+    def _engine_now(self) -> Engine:
+        return self._engine
 
     def bare_physics(self, steps: int) -> None:
         self._engine.bare_physics(steps)

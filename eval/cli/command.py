@@ -32,7 +32,7 @@ COMMANDS = {
     "compare": ("vlagym.eval.cli.compare", "is one run worse than another, or than a published score?"),
     "convert": ("vlagym.eval.cli.convert", "convert a checkpoint of another framework (rt1, robovlms) to safetensors"),
     "doctor": ("vlagym.eval.cli.doctor", "check this machine: versions, rendering, assets, known traps"),
-    "export": ("vlagym.eval.cli.export", "write a run's results for a model card on the Hugging Face hub, and for LeRobot"),
+    "export": ("vlagym.eval.cli.export", "write a run's results for a model card, its episodes for LeRobot and as HDF5"),
     "failures": ("vlagym.eval.cli.failures", "say why episodes failed: never came near, dropped it, moved another thing, ..."),
     "gate": ("vlagym.eval.cli.gate", "run only as many episodes as it takes to tell whether a policy got worse"),
     "install": ("vlagym.eval.cli.install", "install a benchmark's packages without replacing yours"),

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...envs.demonstrations import SUFFIXES, DemonstrableEnv
 from ...errors import ConfigError, DependencyError, StorageError
+from ..publish.demonstrations import DemonstrationFile
 from ..publish.episodes import frames_again
 from ..publish.hub import model_card, model_name
 from ..publish.lerobot import eval_info
@@ -38,6 +40,12 @@ def main(argv: Sequence[str]) -> int:
     what.add_argument(
         "--lerobot", type=Path, metavar="FOLDER", help="write episodes as a LeRobot data set (v3.0) into a new folder"
     )
+    what.add_argument(
+        "--hdf5",
+        type=Path,
+        metavar="FILE",
+        help="write episodes of LIBERO or robosuite as demonstrations (HDF5): a new file of one task, or a new folder of such",
+    )
     parser.add_argument("--model", metavar="NAME", help="what the card calls the model (default: the checkpoint's name)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="of --hub (default: RUN--export beside the run)")
     parser.add_argument(
@@ -46,7 +54,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of the data set's images (default: the protocol's)")
     arguments = parser.parse_args(argv)
     run, console = load_run(arguments.run), make_console()
-    if arguments.lerobot is not None:
+    if arguments.hdf5 is not None:
+        _write_demonstrations(run, arguments.hdf5, arguments.episodes, as_size(arguments.size), console)
+    elif arguments.lerobot is not None:
         _write_data_set(run, arguments.lerobot, arguments.episodes, as_size(arguments.size), console)
     else:
         _write_for_the_hub(run, arguments.output or run.path.resolve().with_name(f"{run.name}--export"), arguments.model, console)
@@ -78,20 +88,12 @@ def _write_data_set(run: Run, folder: Path, which: str, size: tuple[int, int] | 
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise DependencyError(f"writing a LeRobot data set needs pyarrow ({error}): pip install 'vlagym[parquet]'.") from error
-    if len(run.config.legs) > 1:
-        raise ConfigError(
-            f"{run.path} has several suites, whose actions and images a data set cannot mix; export runs of one suite."
-        )
+    _check_one_suite(run)
     chosen = select_episodes(run, which)
     with run.config.assets.in_force():
         suite = matching_suite(run, run.config.legs[0], run.header["legs"][0])
         sizes = {camera: size or protocol for camera, protocol in suite.camera_sizes.items()}
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError as error:
-            raise StorageError(f"{folder} exists; name a new folder, so that no data set is mixed with another.") from error
-        except OSError as error:
-            raise StorageError(f"{folder} cannot be made: {error.strerror}.") from error
+        _make_new(folder)
         data = LeRobotDataset(folder, suite, sizes)
         with closing(suite.make_env(())) as env:
             for number, result in enumerate(chosen, 1):
@@ -100,3 +102,47 @@ def _write_data_set(run: Run, folder: Path, which: str, size: tuple[int, int] | 
                 console.print(f"[{number}/{len(chosen)}] {result.spec.id}: {result.steps} frames", highlight=False, markup=False)
     data.close()
     console.print(f"data set: {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_demonstrations(run: Run, target: Path, which: str, size: tuple[int, int] | None, console: Console) -> None:
+    """Write the chosen episodes; every one is executed again, and one that comes out differently ends it."""
+    _check_one_suite(run)
+    chosen = select_episodes(run, which)
+    tasks = list(dict.fromkeys(result.spec.task for result in chosen))
+    single = target.suffix in SUFFIXES
+    if single and len(tasks) > 1:
+        raise ConfigError(f"{run.path} has episodes of {len(tasks)} tasks, and such a file is of one: name a new folder instead.")
+    with run.config.assets.in_force():
+        suite = matching_suite(run, run.config.legs[0], run.header["legs"][0])
+        with closing(suite.make_env(())) as env:
+            if not isinstance(env, DemonstrableEnv) or suite.plain_suite not in (None, suite.name):
+                raise ConfigError(
+                    f"--hdf5 keeps episodes of LIBERO's suites, libero_custom and robosuite; for {suite.name} there is --lerobot."
+                )
+            if not single:
+                _make_new(target)
+            for task in tasks:
+                of_task = [result for result in chosen if result.spec.task == task]
+                file = DemonstrationFile(target if single else target / f"{task}_demo.hdf5", suite, task, env)
+                with closing(file):
+                    for number, result in enumerate(of_task, 1):
+                        file.add(result, trajectory_of(run, result), size)
+                        told = f"[{number}/{len(of_task)}] {result.spec.id}: {result.steps} frames"
+                        console.print(told, highlight=False, markup=False)
+    console.print(f"demonstrations: {target}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_one_suite(run: Run) -> None:
+    if len(run.config.legs) > 1:
+        raise ConfigError(
+            f"{run.path} has several suites, whose actions and images a data set cannot mix; export runs of one suite."
+        )
+
+
+def _make_new(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise StorageError(f"{folder} exists; name a new folder, so that no data set is mixed with another.") from error
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error.strerror}.") from error
