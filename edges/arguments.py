@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from .settings import Alpha, FramesPerSecond, Percent, Points, Processes, Setting, in_words, kind_of
+from .settings import Alpha, FramesPerSecond, Percent, Points, Port, Processes, Setting, in_words, kind_of
 
 Parser: TypeAlias = Callable[[str], Any]
 
@@ -39,4 +39,5 @@ def share(text: str) -> float:
 
 
 points = number(Points)
+port = number(Port)
 processes = number(Processes)

@@ -39,6 +39,7 @@ FramesPerSecond: TypeAlias = Annotated[float, Meta(ge=0.1, le=1000)]
 Percent: TypeAlias = Annotated[float, Meta(gt=0, lt=100)]
 Points: TypeAlias = Annotated[float, Meta(ge=0, lt=100)]  # of percentage
 Alpha: TypeAlias = Annotated[float, Meta(gt=0, lt=0.5)]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]  # 0: any that is free
 Processes: TypeAlias = Annotated[int, Meta(ge=1, le=1024)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0.1, le=1e7)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]

@@ -75,7 +75,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   seeds=[0,1,2]        run everything once per seed
   video=all            or failures, first_per_task, none
   video_cameras=[primary]
-  video_caption=false  no instruction, step and outcome below the pictures
+  video_caption=false  no instruction, step and outcome above the pictures
   workers=N            environment processes; one per core by default
   egl_devices=[0,1]    GPUs to render on
   realtime.delay_steps=N   let the world go on for N control steps while the policy thinks (delay_ms=, profile=FILE)

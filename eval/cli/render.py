@@ -63,7 +63,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--caption",
         action=BooleanOptionalAction,
-        help="instruction, step and outcome below the pictures (default: as in the run's videos)",
+        help="instruction, step and outcome above the pictures (default: as in the run's videos)",
     )
     parser.add_argument("--grid", action="store_true", help=f"also tile the videos, {GRID_TILES} at a time")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--rendered beside the run")

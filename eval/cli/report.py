@@ -1,4 +1,4 @@
-"""``vla-eval report``: one folder of HTML about one or several runs."""
+"""``vla-eval report``: one folder of HTML about one or several runs, or about all in a folder; or a page that follows a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..._stages import stage
-from ...edges.arguments import alpha, points
+from ...edges.arguments import alpha, points, port
+from ...errors import ConfigError
 from ..compare.comparison import Question
 from ..record.console import make_console
 from ..record.progress import progress_for
-from ..report import write_report
+from ..report import entries_of, watch, write_index, write_report
 from ..report.build import ReportOutcome
+from ..tables.folder import RunFolder
 from ..tables.runs import load_run
-from ..tables.sweep import runs_below
+from ..tables.sweep import is_sweep, runs_below
 from .arguments import CommandParser
 
 
@@ -25,23 +27,42 @@ def main(argv: Sequence[str]) -> int:
         VlagymError: Not a run, a folder that cannot be written, or a package that is missing.
     """
     arguments = _parser().parse_args(argv)
+    if arguments.port and not arguments.watch:
+        raise ConfigError("--port is for --watch: a report that is not watched is not served.")
+    first = arguments.runs[0].resolve()
+    output = arguments.output or first.with_name(f"{first.name}--report")
+    question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
     console = make_console()
-    with progress_for(console):
-        outcome = _written(arguments)
+    if arguments.watch:
+        outcome = watch(arguments.runs, output, question, arguments.videos, arguments.share, arguments.port, _say_address)
+    elif _is_folder_of_runs(arguments.runs):
+        with progress_for(console):
+            page = write_index(first, output, question, arguments.videos, arguments.share, stage)
+        outcome = ReportOutcome(page, 0)
+    else:
+        with progress_for(console):
+            outcome = _written(arguments, output, question)
     if outcome.missing_videos:
         console.print(f"{outcome.missing_videos} videos are missing; the report marks where.", style="yellow", highlight=False)
     console.print(f"report: {outcome.page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def _written(arguments: Namespace) -> ReportOutcome:
+def _is_folder_of_runs(paths: Sequence[Path]) -> bool:
+    (first, *others) = paths
+    return not others and first.is_dir() and not RunFolder(first).is_run() and not is_sweep(first) and bool(entries_of(first))
+
+
+def _say_address(address: str) -> None:
+    """Where a browser of this machine finds the page; at once, also where the output goes to a file."""
+    print(f"watch:  {address}  (from this machine only; Ctrl-C ends it)", flush=True)
+
+
+def _written(arguments: Namespace, output: Path, question: Question) -> ReportOutcome:
     runs = []
     for path in (path for given in arguments.runs for path in runs_below(given)):
         stage(f"reading {path}")
         runs.append(load_run(path))
-    first = arguments.runs[0].resolve()
-    output = arguments.output or first.with_name(f"{first.name}--report")
-    question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
     stage("making the page and placing the videos")
     return write_report(runs, output, question, arguments.videos, arguments.share)
 
@@ -49,11 +70,18 @@ def _written(arguments: Namespace) -> ReportOutcome:
 def _parser() -> CommandParser:
     parser = CommandParser(prog="vla-eval report", description="A page about runs that works offline, from disk.")
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs or of a sweep; the first is the baseline of the others"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="folders of runs or of a sweep; the first is the baseline of the others. Or one folder that holds runs (results/): an "
+        "index of them, with a report of each",
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN--report beside the first run")
     parser.add_argument("--margin", type=points, default=5, metavar="POINTS", help="acceptable drop in comparisons (default 5)")
     parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of either verdict being wrong (default 0.05)")
+    parser.add_argument("--watch", action="store_true", help="serve a page on this machine that follows the runs as episodes land")
+    parser.add_argument("--port", type=port, default=0, metavar="N", help="of the watch (default: any that is free)")
     parser.add_argument("--share", action="store_true", help="for others: without paths, host data, and the command that was run")
     parser.add_argument(
         "--videos",

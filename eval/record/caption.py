@@ -1,6 +1,7 @@
-"""The bar below the pictures of an episode: what is asked for, at which step it is, and what came of it.
+"""The bar above the pictures of an episode: what is asked for, at which step it is, and what came of it.
 
-Of a chain it shows which subtask is under way, and what came of those before it.
+Of a chain it shows which subtask is under way, and what came of those before it. Below the pictures it would be hidden by the
+controls that browsers lay over a video.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Layout(NamedTuple):
 
 
 def layout_for(image: Image, sentence: str) -> Layout:
-    """The bar that goes below images uint8[H, W, 3] and holds a sentence, of two lines or three."""
+    """The bar that goes above images uint8[H, W, 3] and holds a sentence, of two lines or three."""
     letters = max(_SMALLEST, image.shape[0] // _LETTERS_PER_HEIGHT)
     narrow = Layout(image.shape[1], letters, _LINES)
     needed = len(_broken(sentence, narrow.width - 2 * narrow.margin, letters))
@@ -93,7 +94,7 @@ def layout_for(image: Image, sentence: str) -> Layout:
 
 
 def with_caption(image: Image, links: Sequence[SubtaskResult], success: bool | None, layout: Layout) -> Image:
-    """The image with a bar below it.
+    """The image with a bar above it.
 
     Args:
         image: uint8[H, W, 3].
@@ -102,12 +103,12 @@ def with_caption(image: Image, links: Sequence[SubtaskResult], success: bool | N
         layout: Of the bar.
 
     Returns:
-        uint8[H + `layout.height`, W, 3]: a box for each link (blue-green solved, vermillion and crossed out failed, grey under
+        uint8[`layout.height` + H, W, 3]: a box for each link (blue-green solved, vermillion and crossed out failed, grey under
         way), the step or the outcome, and the sentence that holds.
     """
     captioned = np.empty((image.shape[0] + layout.height, layout.width, 3), np.uint8)
-    captioned[: image.shape[0]] = image
-    bar = captioned[image.shape[0] :]
+    captioned[layout.height :] = image
+    bar = captioned[: layout.height]
     bar[:] = _sentence_bar(links[-1].instruction, layout)
     left = layout.margin
     for number, link in enumerate(links, 1):

@@ -20,7 +20,7 @@ _HELD_S = 1.0  # how long the last frame stays: players that loop or stop at onc
 
 
 class EpisodeVideo:
-    """Cameras side by side with a caption below, the last frame with the outcome held for a second.
+    """Cameras side by side with a caption above, the last frame with the outcome held for a second.
 
     Args:
         writer: Takes the frames.

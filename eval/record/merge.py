@@ -8,8 +8,10 @@ from pathlib import Path
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import RunError
 from ..tables.folder import RunFolder
+from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run, load_run
 from ..tables.shards import episode_files, sheet_files
+from ..tables.subject import subjects
 from ..tables.success import chain_sheet, group_sheet, write_summary
 from ..tables.variants import category_sheet
 from .store import remove_parts
@@ -61,8 +63,9 @@ def merge(path: Path) -> Merged:
         "categories": (run.categories(), category_sheet),
         "groups": (run.groups(), group_sheet),
         "chains": (run.chains(), chain_sheet),
+        "realtime": (run.timings(), realtime_sheet),
     }
-    write_summary(run.path, run.table(), run.notices, others)
+    write_summary(run.path, run.table(), run.notices, others, subjects(run))
     return Merged(run, len(shards), len(new))
 
 

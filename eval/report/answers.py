@@ -28,12 +28,14 @@ def answers(name: str, run: Run, table: pd.DataFrame, chains: pd.DataFrame) -> I
     averages = table[table["task"] == AVERAGE].set_index("suite", drop=False)
     lengths = {row["suite"]: row for row in chains.to_dict("records") if row["in_a_row"] == AVERAGE_LENGTH}
     for leg, subject in zip(run.header["legs"], subjects(run), strict=True):
-        _, _, rate, interval, counts, errors = formatted_row(averages.loc[leg["suite"]].to_dict())
+        average = averages.loc[leg["suite"]].to_dict()
+        _, _, rate, interval, counts, errors = formatted_row(average)
         length = lengths.get(leg["suite"])
         yield {
             "run": name,
             "rate": rate,
             "interval": interval,
+            "bar": [round(100 * average[key], 2) for key in ("low", "success_rate", "high")] if average["episodes"] else None,
             "counts": f"{counts} episodes, {errors} errors",
             "length": f"{length['value']:.2f} ({length['low']:.2f} - {length['high']:.2f})" if length else "",
             "subject": subject,

@@ -1,4 +1,4 @@
-"""Writes a report's folder: index.html, its script, style and data, plotly.js, and the videos.
+"""A report: index.html, its script, style and data, plotly.js, and the videos; and the folder that it is written to.
 
 A page opened from disk may not read other files, so the data are a script. Videos are hard links to the run's own where the file
 system allows it, copies where it does not; the runs themselves are only read.
@@ -16,22 +16,40 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...edges.sharing import private, shareable
-from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, DependencyError, RunError, VlagymError
 from ..compare.comparison import Comparison, Question, compare_sides
 from ..compare.output import comparison_sheet
 from ..compare.sources import Side, side_of_run
+from ..tables.methods import tasks_sheet
 from ..tables.realtime import realtime_sheet
 from ..tables.runs import Run
-from ..tables.success import chain_sheet, links_done, success_sheet
+from ..tables.subtasks import steps_sheet, subtask_sheet
+from ..tables.success import chain_sheet, success_sheet
 from ..tables.variants import category_sheet
 from . import charts
 from .answers import answers
+from .data import Placed, page_data, script_json
 from .delays import delays_of, drops_sheet
 
 VideoChoice = Literal["link", "copy", "none"]
 _MARKER = "vla-eval-report.json"
 _SCRIPTS = ("report.js", "report.css")
+_OF_A_WATCH = "watch.js"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report before it is anywhere.
+
+    Attributes:
+        files: What is in each of its files, by name.
+        videos: Of each video, by name (``videos/NUMBER OF THE RUN/NAME.mp4``), the run's own file.
+        missing_videos: Videos that a run says it has and that are not there.
+    """
+
+    files: dict[str, bytes]
+    videos: dict[str, Path]
+    missing_videos: int
 
 
 @dataclass(frozen=True)
@@ -63,23 +81,18 @@ def write_report(
         ConfigError: The folder holds something else, or is inside a run.
         DependencyError: jinja2 or plotly is missing.
     """
-    environment, plotly_js = _requirements()
-    _check_output(output, runs)
-    named = _named(runs)
-    page = _shareable(_page(named, question)) if share else private(_page(named, question))
+    requirements()
+    check_output(output, runs)
+    report = make_report(runs, question, videos != "none", share)
     staging = output.with_name(f".{output.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        staging.mkdir(parents=True)
-        placed = _place_videos(named, staging / "videos", videos)
-        data = shareable(_data(named, placed)) if share else private(_data(named, placed))
-        (staging / "data.js").write_text(
-            f"window.VLA_REPORT = {_script_json({**data, 'figures': page.pop('figures')})};\n", "utf-8"
-        )
-        (staging / "index.html").write_text(environment.get_template("report.html.j2").render(page), "utf-8")
-        (staging / "plotly.min.js").write_bytes(plotly_js)
-        for name in _SCRIPTS:
-            (staging / name).write_bytes((files(__package__) / "templates" / name).read_bytes())
+        for name, source in report.videos.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            place(source, staging / name, videos)
+        staging.mkdir(parents=True, exist_ok=True)
+        for name, content in report.files.items():
+            (staging / name).write_bytes(content)
         (staging / _MARKER).write_text(json.dumps([run.name if share else str(run.path) for run in runs]) + "\n", "utf-8")
         if output.exists():
             shutil.rmtree(output)
@@ -88,11 +101,48 @@ def write_report(
         raise RunError(f"the report {output} could not be written: {error}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return ReportOutcome(output / "index.html", sum(video is None for video in placed.values()))
+    return ReportOutcome(output / "index.html", report.missing_videos)
 
 
-def _requirements() -> tuple[Any, bytes]:
-    """The template environment and plotly.js."""
+def make_report(
+    runs: Sequence[Run], question: Question, videos: bool = True, share: bool = False, version: int | None = None
+) -> Report:
+    """Make the report of one or several runs; see `write_report`.
+
+    Args:
+        runs: Complete or not.
+        question: Margin and error probability of the comparisons.
+        videos: Whether there are any.
+        share: Leave out paths, the machine and the command.
+        version: Of a page that is served while its runs go on: how many there have been, by which it knows that there is another.
+
+    Raises:
+        DependencyError: jinja2 or plotly is missing.
+    """
+    environment, plotly_js = requirements()
+    named = _named(runs)
+    private_or_shared = shareable if share else private
+    page = _shareable(_page(named, question)) if share else private(_page(named, question))
+    placed, sources = _videos(named) if videos else ({}, {})
+    data = private_or_shared(page_data(named, placed))
+    script = f"window.VLA_REPORT = {script_json({**data, 'figures': page.pop('figures')})};\n"
+    html = environment.get_template("report.html.j2").render({**page, "version": version})
+    own = (*_SCRIPTS, _OF_A_WATCH) if version is not None else _SCRIPTS
+    contents = {
+        "index.html": html.encode(),
+        "data.js": script.encode(),
+        "plotly.min.js": plotly_js,
+        **{name: (files(__package__) / "templates" / name).read_bytes() for name in own},
+    }
+    return Report(contents, sources, sum(name is None for name in placed.values()))
+
+
+def requirements() -> tuple[Any, bytes]:
+    """The template environment and plotly.js.
+
+    Raises:
+        DependencyError: jinja2 or plotly is missing.
+    """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -103,7 +153,12 @@ def _requirements() -> tuple[Any, bytes]:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True), plotly_js
 
 
-def _check_output(output: Path, runs: Sequence[Run]) -> None:
+def check_output(output: Path, runs: Sequence[Run]) -> None:
+    """Make sure that a report can be put there.
+
+    Raises:
+        ConfigError: The folder holds something else, or is inside a run.
+    """
     for run in runs:
         if output.resolve().is_relative_to(run.path.resolve()):
             raise ConfigError(f"{output} is inside the run {run.path}, which is never modified; choose another --output.")
@@ -150,7 +205,10 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
         "answers": [answer for name, run in runs.items() for answer in answers(name, run, tables[name], run.chains())],
         "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, side in sides.items() if (gaps := side.gaps)],
         "success": [(name, success_sheet(table)) for name, table in tables.items()],
+        "tasks": tasks_sheet(tables) if len(runs) > 1 else None,
         "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
+        "subtasks": [(name, subtask_sheet(table)) for name, run in runs.items() if len(table := run.subtasks())],
+        "durations": [(name, steps_sheet(table)) for name, run in runs.items() if len(table := run.steps())],
         "categories": [(name, category_sheet(table)) for name, table in categories.items()],
         "delays": drops_sheet(delays) if delays else None,
         "timings": [(name, realtime_sheet(table)) for name, table in timings.items()],
@@ -243,33 +301,30 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return flat
 
 
-_Placed = dict[tuple[str, EpisodeSpec], str | None]
-
-
-def _place_videos(runs: Mapping[str, Run], folder: Path, choice: VideoChoice) -> _Placed:
-    """Link or copy the videos to FOLDER/NUMBER OF THE RUN/.
+def _videos(runs: Mapping[str, Run]) -> tuple[Placed, dict[str, Path]]:
+    """The videos of runs.
 
     Returns:
-        (run, episode) -> name of the video there; None where a run says that it has one which is not there.
+        (run, episode) -> name of its video below ``videos/NUMBER OF THE RUN/``, None where a run says that it has one which is not
+        there; and whole name -> the run's file.
     """
-    placed: _Placed = {}
+    placed: Placed = {}
+    sources: dict[str, Path] = {}
     for number, (name, run) in enumerate(runs.items()):
-        target = folder / str(number)
         for result in run.results:
             source = run.file_of(result, "video")
-            if source is None or choice == "none":
+            if source is None:
                 continue
             placed[name, result.spec] = None
             if source.is_file():
-                target.mkdir(parents=True, exist_ok=True)
                 # Two videos of one name in two folders of a run are two files.
-                free = source.name if not (target / source.name).exists() else f"{len(placed)}--{source.name}"
-                _place(source, target / free, choice)
+                free = source.name if f"videos/{number}/{source.name}" not in sources else f"{len(placed)}--{source.name}"
                 placed[name, result.spec] = free
-    return placed
+                sources[f"videos/{number}/{free}"] = source
+    return placed, sources
 
 
-def _place(source: Path, target: Path, choice: VideoChoice) -> None:
+def place(source: Path, target: Path, choice: VideoChoice) -> None:
     """Link or copy to where nothing is yet: what is there may be a hard link to a video of a run."""
     if choice == "link":
         try:
@@ -279,84 +334,3 @@ def _place(source: Path, target: Path, choice: VideoChoice) -> None:
             pass
     with source.open("rb") as video, target.open("xb") as copy:
         shutil.copyfileobj(video, copy)
-
-
-# Codes of outcomes in the page's data.
-_FAILURE, _SUCCESS, _ERROR, _NOT_RUN, _NOT_PLANNED = range(5)
-
-
-def _data(runs: Mapping[str, Run], placed: _Placed) -> dict[str, Any]:
-    """Every planned episode of any run, column by column, names as indices into lists."""
-    specs = list(dict.fromkeys(spec for run in runs.values() for spec in run.plan))
-    suites, tasks, instructions, categories = _Index(), _Index(), _Index(), _Index()
-    variants = {key: variant for run in runs.values() for key, variant in run.variants.items()}
-    sentences = {result.spec: result.instruction for run in runs.values() for result in run.results}
-    return {
-        "runs": list(runs),
-        "suite": [suites[spec.suite] for spec in specs],
-        "task": [tasks[spec.task] for spec in specs],
-        "trial": [spec.trial for spec in specs],
-        "seed": [spec.seed for spec in specs],
-        "instruction": [instructions[sentences.get(spec, "")] for spec in specs],
-        "category": [categories[variants[key].category] if (key := _trial(spec)) in variants else None for spec in specs],
-        "level": [variants[key].level if (key := _trial(spec)) in variants else None for spec in specs],
-        "variant": [variants[key].name if (key := _trial(spec)) in variants else "" for spec in specs],
-        "categories": categories.names,
-        "suites": suites.names,
-        "tasks": tasks.names,
-        "instructions": instructions.names,
-        "columns": [_columns(name, run, specs, placed) for name, run in runs.items()],
-    }
-
-
-def _trial(spec: EpisodeSpec) -> tuple[str, str, int]:
-    return spec.suite, spec.task, spec.trial
-
-
-class _Index(dict[str, int]):
-    """Numbers names in the order in which they are asked for."""
-
-    def __missing__(self, name: str) -> int:
-        self[name] = len(self)
-        return self[name]
-
-    @property
-    def names(self) -> list[str]:
-        return list(self)
-
-
-def _columns(name: str, run: Run, specs: Sequence[EpisodeSpec], placed: _Placed) -> dict[str, Any]:
-    """One run's side of every episode; of what only some have (videos, errors), by number."""
-    planned = set(run.plan)
-    outcome, steps, links = [], [], []
-    found: dict[str, dict[int, Any]] = {"video": {}, "missing": {}, "error": {}, "subtasks": {}}
-    for number, spec in enumerate(specs):
-        result = run.by_spec.get(spec)
-        outcome.append(_outcome(result, spec in planned))
-        steps.append(result.steps if result else 0)
-        links.append(links_done(result) if result else 0)
-        if result is None:
-            continue
-        if result.subtasks:
-            found["subtasks"][number] = [[subtask.name, subtask.success] for subtask in result.subtasks]
-        if result.error:
-            found["error"][number] = result.error[-2000:]
-        if video := placed.get((name, spec)):
-            found["video"][number] = video
-        elif said := result.execution.get("video"):
-            found["missing"][number] = Path(said).name
-    return {"outcome": outcome, "steps": steps, "links": links if any(links) else None, **found}
-
-
-def _outcome(result: EpisodeResult | None, planned: bool) -> int:
-    if result is None:
-        return _NOT_RUN if planned else _NOT_PLANNED
-    if result.error is not None:
-        return _ERROR
-    return _SUCCESS if result.success else _FAILURE
-
-
-def _script_json(value: Any) -> str:
-    """JSON that can stand in a script: no ``</script>``, no line separators that JavaScript would take for line ends."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -55,7 +55,7 @@ class Drawing:
         cameras: Shown side by side; None for those of the run's videos.
         size: (height, width) of each camera's picture in pixels; None for the protocol's.
         fps: Frames per second; None for that of the run's videos.
-        caption: Whether instruction, step and outcome are written below the pictures; None for what the run's videos have.
+        caption: Whether instruction, step and outcome are written above the pictures; None for what the run's videos have.
     """
 
     cameras: tuple[str, ...] | None = None

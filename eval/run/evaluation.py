@@ -38,8 +38,9 @@ from ..record.trackers import TrackedRun, Tracking, load_trackers
 from ..tables.folder import FolderTakenError, RunFolder
 from ..tables.log import EpisodeLog
 from ..tables.realtime import realtime_sheet, realtime_table
-from ..tables.runs import check_belong_together, merged_notices
+from ..tables.runs import Run, check_belong_together, merged_notices
 from ..tables.shards import write_sheet
+from ..tables.subject import subjects
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
 from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
@@ -365,7 +366,8 @@ class _Evaluation:
             "realtime": (timings, realtime_sheet),
         }
         if self.shard is None:
-            write_summary(self.folder.path, table, notices, others)
+            run = Run(self.folder.path, self.config, self.header, tuple(self.plan), tuple(results))
+            write_summary(self.folder.path, table, notices, others, subjects(run))
         complete = sum(result.error is None for result in results) == len(self.part)
         return Outcome(self.folder.path, table, chains, groups, categories, timings, notices, complete, interrupted, self.shard)
 

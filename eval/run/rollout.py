@@ -190,7 +190,7 @@ class RecordSettings:
         video: Which episodes get a video.
         cameras: Cameras shown side by side.
         fps: Frames per second of the videos.
-        caption: Whether instruction, step and outcome are written below the pictures.
+        caption: Whether instruction, step and outcome are written above the pictures.
     """
 
     run_dir: Path

@@ -1,9 +1,9 @@
-"""Several runs in one table: methods x suites, as papers print it, and one run seed by seed."""
+"""Several runs in one table: methods x suites, as papers print it, tasks x runs, and one run seed by seed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
@@ -58,6 +58,23 @@ def methods_sheet(table: pd.DataFrame) -> Sheet:
         cells = {row["suite"]: _cell(row["success_rate"], row["low"], row["high"]) for row in group.to_dict("records")}
         rows.append([str(name), *(cells.get(suite, "-") for suite in [*suites, *([ALL_SUITES] if several else [])])])
     return Sheet(["method", *suites, *(["average"] if several else [])], 1, rows, frozenset())
+
+
+def tasks_sheet(tables: Mapping[str, pd.DataFrame]) -> Sheet:
+    """The success tables of several runs side by side: a row per task, a column per run.
+
+    Args:
+        tables: Name of a run -> its `vlagym.eval.tables.success.success_table`.
+    """
+    cells = {name: {(row["suite"], row["task"]): row for row in table.to_dict("records")} for name, table in tables.items()}
+    keys = list(dict.fromkeys(key for found in cells.values() for key in found))
+    order = {suite: number for number, suite in enumerate(dict.fromkeys(suite for suite, _ in keys))}
+    keys.sort(key=lambda key: (order[key[0]], key[1] == AVERAGE))
+    rows = []
+    for key in keys:
+        found = [cells[name].get(key) for name in cells]
+        rows.append([*key, *("-" if row is None else _cell(row["success_rate"], row["low"], row["high"]) for row in found)])
+    return Sheet(["suite", "task", *cells], 2, rows, frozenset(i for i, key in enumerate(keys) if key[1] == AVERAGE))
 
 
 def seed_table(run: Run, confidence: float = 0.95, interval: IntervalMethod = "mid-p") -> pd.DataFrame:

@@ -257,9 +257,11 @@ def as_rich(sheet: Sheet) -> RichTable:
     return shown
 
 
-def to_markdown(table: pd.DataFrame, notices: Sequence[str] = (), others: Sequence[Sheet] = ()) -> str:
-    """Success table, further tables, and notices below."""
-    parts = [as_markdown(success_sheet(table)), *map(as_markdown, others)]
+def to_markdown(
+    table: pd.DataFrame, notices: Sequence[str] = (), others: Sequence[Sheet] = (), subjects: Sequence[str] = ()
+) -> str:
+    """What the numbers are of, success table, further tables, and notices below."""
+    parts = [*(f"{subject}.\n" for subject in subjects), as_markdown(success_sheet(table)), *map(as_markdown, others)]
     return "\n".join([*parts, *(f"> {notice}\n" for notice in notices)])
 
 
@@ -268,6 +270,7 @@ def write_summary(
     table: pd.DataFrame,
     notices: Sequence[str],
     others: Mapping[str, tuple[pd.DataFrame, Callable[[pd.DataFrame], Sheet]]],
+    subjects: Sequence[str],
 ) -> None:
     """Write summary.md, summary.csv and, of each further table that has rows, summary_NAME.csv.
 
@@ -276,6 +279,7 @@ def write_summary(
         table: The success table.
         notices: Sentences below it.
         others: Name -> a further table and how people read it.
+        subjects: Sentences that say what the numbers are of (see `vlagym.eval.tables.subject`).
 
     Raises:
         StorageError: They cannot be written; those that were there still are.
@@ -283,7 +287,7 @@ def write_summary(
     there = {name: (other, sheet) for name, (other, sheet) in others.items() if len(other)}
     texts = {"summary.csv": str(table.to_csv(index=False))}
     texts |= {f"summary_{name}.csv": str(other.to_csv(index=False)) for name, (other, _) in there.items()}
-    texts["summary.md"] = to_markdown(table, notices, [sheet(other) for other, sheet in there.values()])
+    texts["summary.md"] = to_markdown(table, notices, [sheet(other) for other, sheet in there.values()], subjects)
     for name, text in texts.items():
         try:
             write_durably(folder / name, text)

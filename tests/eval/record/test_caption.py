@@ -1,4 +1,4 @@
-"""The caption below the pictures: what it knows at each step, and that it shows it at every size."""
+"""The caption above the pictures: what it knows at each step, and that it shows it at every size."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_an_episode_that_is_no_chain_asks_for_one_thing_whose_outcome_is_known_i
 
 def test_the_bar_shows_a_box_per_subtask_in_the_colour_of_its_outcome() -> None:
     captioned = with_caption(IMAGE, CHAIN, False, LAYOUT)
-    np.testing.assert_array_equal(captioned[:40], IMAGE)
-    assert {SOLVED, FAILED} <= colours(captioned[40:])
+    np.testing.assert_array_equal(captioned[-40:], IMAGE)
+    assert {SOLVED, FAILED} <= colours(captioned[:-40])
     assert not {FAILED} & colours(with_caption(IMAGE, CHAIN, None, LAYOUT)), "it is still under way"
     assert captioned.shape[0] % 2 == 0
 
@@ -63,7 +63,7 @@ def test_letters_grow_with_the_picture_and_nothing_leaves_it(height: int, width:
     sentence = "put the white mug on the left plate and put the yellow and white mug on the right plate"
     layout = layout_for(image, sentence)
     assert layout.letters == max(10, height // 18)
-    bar = with_caption(image, (under_way("t", sentence, 137),), None, layout)[height:]
+    bar = with_caption(image, (under_way("t", sentence, 137),), None, layout)[:-height]
     assert bar.shape == (layout.height, width, 3)
     assert bar[:, -2:].max() == 0, "the margin on the right is free"
     assert bar[-2:].max() == 0, "as is that below"

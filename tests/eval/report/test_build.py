@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import builtins
 import json
-import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import choose, keep_screenshot, narrow, wait_for
 
 import vlagym
 from vlagym.errors import ConfigError, DependencyError
@@ -139,59 +138,6 @@ def test_missing_packages_are_named(two_runs: tuple[Path, Path], tmp_path: Path,
         write_report([vlagym.load_run(two_runs[0])], tmp_path / "report", ASK)
 
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-DRIVER = shutil.which("chromedriver")
-_OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --autoplay-policy=no-user-gesture-required"
-)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """A Chromium without a window; its console must be silent in the end."""
-    if not CHROMIUM or not DRIVER:
-        remedy = "Debian: apt-get install chromium chromium-driver"
-        pytest.skip(f"no chromium and chromedriver on this machine ({remedy})")  # CI installs both and denies skips
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in (*_OPTIONS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,1000"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        yield driver
-        assert driver.get_log("browser") == []
-    finally:
-        driver.quit()
-
-
-def wait_for(browser: Any, script: str, seconds: float = 30) -> Any:
-    """What the script returns once that is something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := browser.execute_script(f"return {script}"):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"still nothing after {seconds} s: {script}")
-
-
-def keep_screenshot(browser: Any, tmp_path: Path, name: str, width: int, height: int = 2400) -> None:
-    """For people to look at: in $VLAGYM_TEST_ARTIFACTS, or with pytest's temporary files."""
-    folder = Path(os.environ.get("VLAGYM_TEST_ARTIFACTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    browser.set_window_size(width, height)
-    time.sleep(0.5)
-    assert browser.save_screenshot(str(folder / f"report-{name}.png"))
-
-
-def choose(browser: Any, field: str, value: str) -> None:
-    script = "const f = document.getElementById('filter'); f.elements[arguments[0]].value = arguments[1];"
-    browser.execute_script(script + "f.dispatchEvent(new Event('input', {bubbles: true}))", field, value)
-
-
 CARDS = "[...document.querySelectorAll('#gallery li')].map(li => li.innerText)"
 
 
@@ -234,10 +180,7 @@ def test_the_page_of_two_runs_in_narrow_and_wide_windows(two_runs: tuple[Path, P
     choose(browser, "outcome", "")
     keep_screenshot(browser, tmp_path, "two-runs-wide", 1280)
     keep_screenshot(browser, tmp_path, "two-runs-narrow", 500)
-    telephone = {"width": 400, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # no window is that narrow
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", telephone)
-    assert browser.execute_script("return window.innerWidth") == 400
-    assert wait_for(browser, "document.documentElement.scrollWidth <= window.innerWidth")
+    narrow(browser)
 
 
 def test_the_page_can_be_used_with_the_keyboard(two_runs: tuple[Path, Path], tmp_path: Path, browser: Any) -> None:
