@@ -29,12 +29,14 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     run, console = load_run(arguments.run), make_console()
+    if arguments.by == "category" and not run.variants:
+        raise ConfigError(f"no suite of {run.path} has categories of variants; --by task is what it has.")
     with progress_for(console):
-        failures = _failures(run, arguments.workers)
+        failures = failures_again(run, arguments.workers)
     if not failures:
         raise ConfigError(f"no episode of {run.path} failed.")
     confidence = arguments.confidence / 100
-    table = failure_table(run.results, failures, arguments.by == "task", confidence)
+    table = failure_table(run.results, failures, arguments.by, categories_of(run), confidence)
     if arguments.format in ("csv", "json"):
         episodes = episodes_table(failures)
         text = episodes.to_csv(index=False) if arguments.format == "csv" else episodes.to_json(orient="records", indent=1) + "\n"
@@ -53,7 +55,12 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(failure.error is None for failure in failures) else 1
 
 
-def _failures(run: Run, workers: int | None) -> list[Failure]:
+def failures_again(run: Run, workers: int | None = None) -> list[Failure]:
+    """The failed episodes of a run, played again, in the order of the plan.
+
+    Raises:
+        VlagymError: A suite is not what it was then, or trajectories are missing.
+    """
     found: list[Failure] = []
     for leg, header in zip(run.config.legs, run.header["legs"], strict=True):
         suite = matching_suite(run, leg, header)
@@ -62,6 +69,11 @@ def _failures(run: Run, workers: int | None) -> list[Failure]:
             stage(f"playing the failed episodes of {suite.name} again ({number} of {failed})")
             found.append(failure)
     return found
+
+
+def categories_of(run: Run) -> dict[tuple[str, str, int], str]:
+    """Suite, task and trial -> category, of the variants among them."""
+    return {key: variant.category for key, variant in run.variants.items()}
 
 
 def _examples(run: Run, failures: Sequence[Failure]) -> list[str]:
@@ -81,7 +93,7 @@ def _parser() -> CommandParser:
         description="Say why episodes failed: they are played again without pictures, and asked where hand and things were.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--by", choices=("suite", "task"), default="suite", help="rows of the table (default: suite)")
+    parser.add_argument("--by", choices=("suite", "task", "category"), default="suite", help="rows of the table (default: suite)")
     parser.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text", help="csv, json: every episode")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of the terminal")
     parser.add_argument("--confidence", type=share, default=95, metavar="PERCENT", help="coverage of the intervals (default 95)")

@@ -10,14 +10,17 @@ from ..._stages import stage
 from ...edges.arguments import alpha, points, port
 from ...errors import ConfigError
 from ..compare.comparison import Question
+from ..failures.table import By, failure_sheet, failure_table, meaning_of
 from ..record.console import make_console
 from ..record.progress import progress_for
 from ..report import entries_of, watch, write_index, write_report
 from ..report.build import ReportOutcome
+from ..report.why import Why
 from ..tables.folder import RunFolder
-from ..tables.runs import load_run
+from ..tables.runs import Run, load_run
 from ..tables.sweep import is_sweep, runs_below
 from .arguments import CommandParser
+from .failures import categories_of, failures_again
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.port and not arguments.watch:
         raise ConfigError("--port is for --watch: a report that is not watched is not served.")
+    if arguments.watch and arguments.failures:
+        raise ConfigError("--failures is for runs that are over: a watched page would play the failed episodes again each time.")
     first = arguments.runs[0].resolve()
     output = arguments.output or first.with_name(f"{first.name}--report")
     question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
@@ -63,8 +68,19 @@ def _written(arguments: Namespace, output: Path, question: Question) -> ReportOu
     for path in (path for given in arguments.runs for path in runs_below(given)):
         stage(f"reading {path}")
         runs.append(load_run(path))
+    why = [_why(run) for run in runs] if arguments.failures else []
     stage("making the page and placing the videos")
-    return write_report(runs, output, question, arguments.videos, arguments.share)
+    return write_report(runs, output, question, arguments.videos, arguments.share, why)
+
+
+def _why(run: Run) -> Why | None:
+    failures = failures_again(run)
+    if not failures:
+        return None
+    headings: dict[By, str] = {"suite": "By suite", "task": "By task", **({"category": "By category"} if run.variants else {})}
+    categories = categories_of(run)
+    sheets = [(heading, failure_sheet(failure_table(run.results, failures, by, categories))) for by, heading in headings.items()]
+    return Why(sheets, {failure.result.spec: meaning_of(failure) for failure in failures})
 
 
 def _parser() -> CommandParser:
@@ -82,6 +98,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--alpha", type=alpha, default=0.05, help="chance of either verdict being wrong (default 0.05)")
     parser.add_argument("--watch", action="store_true", help="serve a page on this machine that follows the runs as episodes land")
     parser.add_argument("--port", type=port, default=0, metavar="N", help="of the watch (default: any that is free)")
+    parser.add_argument("--failures", action="store_true", help="play the failed episodes again and say what went wrong in them")
     parser.add_argument("--share", action="store_true", help="for others: without paths, host data, and the command that was run")
     parser.add_argument(
         "--videos",

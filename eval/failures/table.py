@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ...episode import EpisodeResult
+from ...episode import EpisodeResult, EpisodeSpec
 from ..tables.statistics import IntervalMethod
 from ..tables.success import Sheet, rate_function
 from .questions import GROUPS
@@ -15,13 +15,15 @@ from .search import Failure
 if TYPE_CHECKING:
     import pandas as pd
 
+By: TypeAlias = Literal["suite", "task", "category"]
 NOT_LOOKED_AT = "could not be played again"
 
 
 def failure_table(
     results: Iterable[EpisodeResult],
     failures: Sequence[Failure],
-    by_task: bool = False,
+    by: By = "suite",
+    categories: Mapping[tuple[str, str, int], str] | None = None,
     confidence: float = 0.95,
     interval: IntervalMethod = "mid-p",
 ) -> pd.DataFrame:
@@ -30,12 +32,14 @@ def failure_table(
     Args:
         results: All episodes of the run; errors are left out.
         failures: Those that failed, with their groups.
-        by_task: Rows for every task instead of every suite.
+        by: Rows for every suite, or every task or category of variants within it.
+        categories: Suite, task and trial -> category, for those that are variants.
         confidence: Coverage of the intervals.
         interval: How they are computed.
 
     Returns:
-        Columns suite, task (if `by_task`), group, meaning, failures, episodes, share, low, high; the most frequent group first.
+        Columns suite, task or category (if rows are by them), group, meaning, failures, episodes, share, low, high; the most
+        frequent group first.
     """
     import pandas as pd
 
@@ -43,7 +47,7 @@ def failure_table(
     strata: dict[tuple[str, ...], dict[str, list[EpisodeResult]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         if result.error is None:
-            strata[(result.spec.suite, result.spec.task)[: 2 if by_task else 1]][result.spec.task].append(result)
+            strata[_row(result.spec, by, categories or {})][result.spec.task].append(result)
     rate = rate_function(confidence, interval)
     rows = []
     for key, tasks in strata.items():
@@ -52,13 +56,13 @@ def failure_table(
             shares = [[float(groups.get(result.spec) == group) for result in members] for members in tasks.values()]
             episodes = sum(len(members) for members in tasks.values())
             rows.append((*key, group, _MEANINGS[group], found[group], episodes, *rate(shares, None)))
-    first = ["suite", "task"] if by_task else ["suite"]
+    first = ["suite"] if by == "suite" else ["suite", by]
     return pd.DataFrame(rows, columns=[*first, "group", "meaning", "failures", "episodes", "share", "low", "high"])
 
 
 def failure_sheet(table: pd.DataFrame, confidence: float = 0.95) -> Sheet:
     """A `failure_table` for people."""
-    first = ["suite", "task"] if "task" in table else ["suite"]
+    first = [name for name in ("suite", "task", "category") if name in table]
     rows = [
         [
             *(str(row[key]) for key in first),
@@ -85,7 +89,7 @@ def episodes_table(failures: Iterable[Failure]) -> pd.DataFrame:
             "seed": failure.result.spec.seed,
             "asked": failure.asked,
             "group": _group(failure),
-            "meaning": _MEANINGS[_group(failure)],
+            "meaning": meaning_of(failure),
             "steps": failure.result.steps,
             "video": failure.result.execution.get("video"),
             "error": failure.error,
@@ -93,6 +97,17 @@ def episodes_table(failures: Iterable[Failure]) -> pd.DataFrame:
         for failure in failures
     ]
     return pd.DataFrame(rows)
+
+
+def _row(spec: EpisodeSpec, by: By, categories: Mapping[tuple[str, str, int], str]) -> tuple[str, ...]:
+    if by == "category":
+        return spec.suite, categories.get((spec.suite, spec.task, spec.trial), "none")
+    return (spec.suite, spec.task) if by == "task" else (spec.suite,)
+
+
+def meaning_of(failure: Failure) -> str:
+    """What went wrong, in words."""
+    return _MEANINGS[_group(failure)]
 
 
 def _group(failure: Failure) -> str:

@@ -30,6 +30,7 @@ from . import charts
 from .answers import answers
 from .data import Placed, page_data, script_json
 from .delays import delays_of, drops_sheet
+from .why import Why
 
 VideoChoice = Literal["link", "copy", "none"]
 _MARKER = "vla-eval-report.json"
@@ -66,7 +67,12 @@ class ReportOutcome:
 
 
 def write_report(
-    runs: Sequence[Run], output: Path, question: Question, videos: VideoChoice = "link", share: bool = False
+    runs: Sequence[Run],
+    output: Path,
+    question: Question,
+    videos: VideoChoice = "link",
+    share: bool = False,
+    why: Sequence[Why | None] = (),
 ) -> ReportOutcome:
     """Write the report of one or several runs; the first is what the others are compared with.
 
@@ -76,6 +82,7 @@ def write_report(
         question: Margin and error probability of the comparisons.
         videos: Whether the videos are linked (copied where that cannot be), copied or left out.
         share: Leave out paths, the machine and the command, so that the folder can be given to others.
+        why: Why episodes failed, run by run, where that was looked into.
 
     Raises:
         ConfigError: The folder holds something else, or is inside a run.
@@ -83,7 +90,7 @@ def write_report(
     """
     requirements()
     check_output(output, runs)
-    report = make_report(runs, question, videos != "none", share)
+    report = make_report(runs, question, videos != "none", share, why=why)
     staging = output.with_name(f".{output.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -105,7 +112,12 @@ def write_report(
 
 
 def make_report(
-    runs: Sequence[Run], question: Question, videos: bool = True, share: bool = False, version: int | None = None
+    runs: Sequence[Run],
+    question: Question,
+    videos: bool = True,
+    share: bool = False,
+    version: int | None = None,
+    why: Sequence[Why | None] = (),
 ) -> Report:
     """Make the report of one or several runs; see `write_report`.
 
@@ -115,16 +127,18 @@ def make_report(
         videos: Whether there are any.
         share: Leave out paths, the machine and the command.
         version: Of a page that is served while its runs go on: how many there have been, by which it knows that there is another.
+        why: Why episodes failed, run by run, where that was looked into.
 
     Raises:
         DependencyError: jinja2 or plotly is missing.
     """
     environment, plotly_js = requirements()
     named = _named(runs)
+    found = {name: each for name, each in zip(named, why, strict=False) if each is not None}
     private_or_shared = shareable if share else private
-    page = _shareable(_page(named, question)) if share else private(_page(named, question))
+    page = _shareable(_page(named, question, found)) if share else private(_page(named, question, found))
     placed, sources = _videos(named) if videos else ({}, {})
-    data = private_or_shared(page_data(named, placed))
+    data = private_or_shared(page_data(named, placed, {name: each.reasons for name, each in found.items()}))
     script = f"window.VLA_REPORT = {script_json({**data, 'figures': page.pop('figures')})};\n"
     html = environment.get_template("report.html.j2").render({**page, "version": version})
     own = (*_SCRIPTS, _OF_A_WATCH) if version is not None else _SCRIPTS
@@ -180,7 +194,7 @@ def _named(runs: Sequence[Run]) -> dict[str, Run]:
     return named
 
 
-def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
+def _page(runs: Mapping[str, Run], question: Question, why: Mapping[str, Why]) -> dict[str, Any]:
     """What the template shows."""
     tables = {name: run.table() for name, run in runs.items()}
     chains = {name: table for name, run in runs.items() if len(table := run.chains())}
@@ -211,6 +225,7 @@ def _page(runs: Mapping[str, Run], question: Question) -> dict[str, Any]:
         "durations": [(name, steps_sheet(table)) for name, run in runs.items() if len(table := run.steps())],
         "categories": [(name, category_sheet(table)) for name, table in categories.items()],
         "delays": drops_sheet(delays) if delays else None,
+        "why": [(name, each.sheets) for name, each in why.items()],
         "timings": [(name, realtime_sheet(table)) for name, table in timings.items()],
         "suites": suites,
         "comparisons": [_shown(comparison) for comparison in comparisons],

@@ -17,10 +17,18 @@ Placed = dict[tuple[str, EpisodeSpec], str | None]  # (run, episode) -> name of 
 _FAILURE, _SUCCESS, _ERROR, _NOT_RUN, _NOT_PLANNED = range(5)
 
 
-def page_data(runs: Mapping[str, Run], placed: Placed) -> dict[str, Any]:
-    """Every planned episode of any run, column by column, names as indices into lists."""
+def page_data(
+    runs: Mapping[str, Run], placed: Placed, reasons_of: Mapping[str, Mapping[EpisodeSpec, str]] | None = None
+) -> dict[str, Any]:
+    """Every planned episode of any run, column by column, names as indices into lists.
+
+    Args:
+        runs: By their names.
+        placed: Their videos.
+        reasons_of: What went wrong in failed episodes, for runs where that is known.
+    """
     specs = list(dict.fromkeys(spec for run in runs.values() for spec in run.plan))
-    suites, tasks, instructions, categories = _Index(), _Index(), _Index(), _Index()
+    suites, tasks, instructions, categories, reasons = (_Index() for _ in range(5))
     variants = {key: variant for run in runs.values() for key, variant in run.variants.items()}
     planned = {key: sentence for run in runs.values() for key, sentence in _planned_sentences(run)}
     sentences = {result.spec: result.instruction for run in runs.values() for result in run.results}
@@ -38,7 +46,11 @@ def page_data(runs: Mapping[str, Run], placed: Placed) -> dict[str, Any]:
         "suites": suites.names,
         "tasks": tasks.names,
         "instructions": instructions.names,
-        "columns": [_columns(name, run, specs, placed) for name, run in runs.items()],
+        "columns": [
+            {**_columns(name, run, specs, placed), "reason": _numbered((reasons_of or {}).get(name, {}), specs, reasons)}
+            for name, run in runs.items()
+        ],
+        "reasons": reasons.names,
     }
 
 
@@ -47,6 +59,10 @@ def _planned_sentences(run: Run) -> Iterator[tuple[tuple[str, str], str]]:
     for leg in run.header["legs"]:
         for task in leg["tasks"]:
             yield (leg["suite"], task["name"]), task["instruction"]
+
+
+def _numbered(reasons_of: Mapping[EpisodeSpec, str], specs: Sequence[EpisodeSpec], reasons: _Index) -> dict[int, int]:
+    return {number: reasons[reasons_of[spec]] for number, spec in enumerate(specs) if spec in reasons_of}
 
 
 def _trial(spec: EpisodeSpec) -> tuple[str, str, int]:

@@ -83,8 +83,10 @@
     for (let number = select.options.length - 1; number < names.length; number++) select.append(new Option(names[number], String(number)));
   }
 
+  if (form.elements.reason) fill(form.elements.reason, report.reasons);
+
   function matching() {
-    const { outcome, suite, task, category, level, text } = form.elements;
+    const { outcome, suite, task, category, level, reason, text } = form.elements;
     const any = (select) => !select || select.value === "";
     const words = text.value.toLowerCase();
     const hit = (list) => new Set(list.flatMap((name, number) => (name.toLowerCase().includes(words) ? [number] : [])));
@@ -94,6 +96,7 @@
       (suite.value === "" || report.suite[number] === Number(suite.value)) &&
       (task.value === "" || report.task[number] === Number(task.value)) &&
       (any(category) || report.category[number] === Number(category.value)) &&
+      (any(reason) || columns.some((column) => column.reason[number] === Number(reason.value))) &&
       (any(level) || report.level[number] === Number(level.value)) &&
       (words === "" || tasks.has(report.task[number]) || instructions.has(report.instruction[number])));
   }
@@ -134,6 +137,8 @@
     if (known[run][number]) line.append(` in ${column.steps[number]} steps`);
     if (column.links && known[run][number]) line.append(`, ${column.links[number]} subtasks in a row`);
     figure.append(line);
+    const reason = report.reasons[column.reason[number]];
+    if (reason) figure.append(element("p", "reason", reason));
     for (const [subtask, success] of column.subtasks[number] || []) {
       figure.append(element("p", "", `${success ? "\u2713" : "\u2717"} ${subtask}`));
     }

@@ -59,6 +59,22 @@ def test_an_episode_that_comes_out_differently_is_said_to(run: Path, capsys: pyt
     assert "comes out differently on this machine" in capsys.readouterr().out
 
 
+def test_the_report_says_what_went_wrong(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "page"
+    assert main(["report", str(run), "--failures", "--output", str(output)]) == 0
+    page, data = (output / "index.html").read_text(), (output / "data.js").read_text()
+    report = json.loads(data.removeprefix("window.VLA_REPORT = ").removesuffix(";\n"))
+    assert "Why episodes failed" in page
+    assert set(report["reasons"]) <= set(GROUPS.values())
+    assert sorted(report["columns"][0]["reason"]) == ["0", "1"]
+    assert all(reason in page for reason in report["reasons"])
+
+
+def test_a_run_without_variants_has_no_categories(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["failures", str(run), "--by", "category", "--workers", "1"]) == 2
+    assert "--by task is what it has" in capsys.readouterr().err
+
+
 def test_a_run_without_failures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = evaluate(load_config(["suite=toy", "policy=push", "video=none", "workers=1", f"run_dir={tmp_path / 'run'}"])).folder
     assert main(["failures", str(done)]) == 2
