@@ -96,6 +96,30 @@ def setup_from_upstream(env_id: str, make_kwargs: Mapping[str, Any], reset_optio
     raise ConfigError(f"{env_id!r} is not an environment of SimplerEnv's official evaluation.")
 
 
+def task_of_folder(folder: str) -> tuple[str, str] | None:
+    """Our task, and ``google`` or ``widowx``, of a folder of upstream's results; None if it is not of the official evaluation.
+
+    Args:
+        folder: The environment's id with what its constructor was given, e.g.
+            ``GraspSingleOpenedCokeCanInScene-v0_lr_switch_True_urdf_version_None``.
+    """
+    match = re.match(r"\w+?-v[0-9]+", folder)
+    env_id, given = (match[0], folder[match.end() :]) if match else ("", "")
+    task = None
+    if (found := GRASP_ID.fullmatch(env_id)) and found[1] in (None, "Distractor"):
+        lies = next((ours for theirs, ours in ORIENTATIONS.items() if f"_{theirs}_True" in given), None)
+        task = lies and f"google_pick_coke_can_{lies}"
+    elif env_id in MOVE_NEAR and "AltGoogleCamera" not in env_id:
+        task = "google_move_near"
+    elif (found := DRAWER_ID.fullmatch(env_id)) and found[1] != "PlaceIntoClosed":
+        task = f"google_{found[1].lower()}_{found[2].lower()}_drawer"
+    elif found and found[2] == "Top":
+        task = "google_place_apple_in_closed_top_drawer"
+    elif env_id in PUT_ON:
+        return f"widowx_{PUT_ON[env_id]}", "widowx"
+    return (task, "google") if task else None
+
+
 def _common(env_id: str, make_kwargs: Mapping[str, Any], reset_options: Mapping[str, Any]) -> dict[str, Any]:
     robot = make_kwargs["robot"]
     if robot not in ROBOTS:

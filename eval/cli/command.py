@@ -35,6 +35,7 @@ COMMANDS = {
     "export": ("vlagym.eval.cli.export", "write a run's results for a model card, its episodes for LeRobot and as HDF5"),
     "failures": ("vlagym.eval.cli.failures", "say why episodes failed: never came near, dropped it, moved another thing, ..."),
     "gate": ("vlagym.eval.cli.gate", "run only as many episodes as it takes to tell whether a policy got worse"),
+    "import": ("vlagym.eval.cli.import_results", "make a run's folder of results that others' code measured"),
     "install": ("vlagym.eval.cli.install", "install a benchmark's packages without replacing yours"),
     "list": ("vlagym.eval.cli.list", "list suites, tasks and policies"),
     "merge": ("vlagym.eval.cli.merge", "join what the shards of a run (shard=N/M) have left"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...edges.arguments import alpha, points
 from ...errors import ConfigError
 from ..compare.comparison import Comparison, Question, compare_sides, compare_with_published
+from ..compare.formats import is_foreign
 from ..compare.output import (
     agreement_sheet,
     cochran_sentence,
@@ -22,7 +23,7 @@ from ..compare.output import (
 from ..compare.published import PREFIX, find_published, published_scores
 from ..compare.ranking import rank
 from ..compare.real import BUILT_IN, agreements, load_real_table, published_agreements
-from ..compare.sources import is_foreign, load_side, side_of_run
+from ..compare.sources import load_side, side_of_run
 from ..record.console import make_console
 from ..tables.runs import Run, load_run
 from ..tables.success import Sheet, as_rich

@@ -147,6 +147,9 @@ def compare_sides(baseline: Side, current: Side, question: Question) -> Comparis
         *_code_notes(baseline, current),
         *_coverage_notes(baseline, current),
     ]
+    unordered = next((side.label for side in (baseline, current) if not side.ordered), None)
+    if question.pair_by_index and unordered is not None:
+        raise ConfigError(f"{unordered} does not say which trial an outcome is of, so trials cannot be paired by their index.")
     if (baseline.run and current.run) or question.pair_by_index:
         compared = _compare_pairs(baseline, current, suites, question)
         notes += [_discordance_note(baseline, current), *_pair_notes(baseline, current, suites)]

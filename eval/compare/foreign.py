@@ -35,6 +35,23 @@ class ForeignEpisode:
     links_done: int | None = None
 
 
+@dataclass(frozen=True)
+class ForeignResults:
+    """What a foreign file or folder tells of.
+
+    Attributes:
+        label: How to call it in outputs: its name, and whose it is.
+        episodes: Its episodes.
+        ordered: Whether the n-th episode of a task is that of a certain trial.
+        notes: Sentences every output must carry.
+    """
+
+    label: str
+    episodes: list[ForeignEpisode]
+    ordered: bool = True
+    notes: tuple[str, ...] = ()
+
+
 def is_rollouts(path: Path) -> bool:
     """Whether a folder is one of videos of the reference scripts, and no run."""
     return path.is_dir() and not (path / "run.json").exists() and any(_videos(path))

@@ -1,30 +1,26 @@
-"""What can stand on one side of a comparison: a run of ours, or results of LeRobot, vla-evaluation-harness or OpenVLA's script.
+"""What can stand on one side of a comparison: a run of ours, or what others' evaluations leave (see `formats`).
 
-The foreign formats are read as their writers write them: ``eval_info.json`` of lerobot's lerobot_eval.py, and the result or
-aggregate file of vla-evaluation-harness (src/vla_eval/results/collector.py and merge.py). Neither says what protocol it measured
-nor which initial state an episode started from, so such a side is compared as a sample of its own unless told otherwise.
+None of those says what protocol it measured, nor which initial state an episode started from, so such a side is compared as a
+sample of its own unless told otherwise.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta, Struct
+from typing import Any
 
 from ...conf import suite_names
-from ...edges.files import FileKind
-from ...edges.text import printable
 from ...episode import EpisodeResult, Variant
 from ...errors import ConfigError
 from ..record.departures import Departures
 from ..tables.runs import Run, load_run
 from ..tables.success import links_done
-from .foreign import CUT_AT, ForeignEpisode, is_rollouts, read_log, read_rollouts
+from .foreign import CUT_AT, ForeignEpisode, ForeignResults
+from .formats import is_foreign, read_foreign
 
 # (trial, seed) -> the share of what an episode asked for that was done: 0 or 1, or links done / links of a chain.
 TaskOutcomes = dict[tuple[int, int], float]
@@ -65,6 +61,7 @@ class Side:
         gaps: Why it is not complete, in words; empty if it is.
         notices: Sentences every output must carry.
         run: The run, if it is one of ours.
+        ordered: Whether the n-th outcome of a task is that of a certain trial.
     """
 
     label: str
@@ -72,6 +69,7 @@ class Side:
     gaps: list[str]
     notices: list[str]
     run: Run | None = None
+    ordered: bool = True
 
 
 def episode_value(result: EpisodeResult, chain_length: int) -> float:
@@ -80,7 +78,7 @@ def episode_value(result: EpisodeResult, chain_length: int) -> float:
 
 
 def side_of_run(run: Run) -> Side:
-    """A run as one side of a comparison."""
+    """A run as one side of a comparison; of an imported one, only the outcomes."""
     suites = {}
     for leg in run.header["legs"]:
         suite, length = leg["suite"], run.chain_lengths[leg["suite"]]
@@ -91,6 +89,9 @@ def side_of_run(run: Run) -> Side:
             if spec.suite == suite and result.error is None:
                 tasks[spec.task][spec.trial, spec.seed] = episode_value(result, length)
                 states[spec.task][spec.trial, spec.seed] = (result.initial_state_sha256, result.final_state_sha256)
+        if run.imported:
+            suites[suite] = SuiteOutcomes(tasks)
+            continue
         provenance = {**leg["suite_provenance"], "policy": leg["policy"], "policy_provenance": leg["policy_provenance"]}
         variants = {(task, trial): v for (of, task, trial), v in run.variants.items() if of == suite}
         suites[suite] = SuiteOutcomes(
@@ -103,12 +104,10 @@ def side_of_run(run: Run) -> Side:
             leg.get("plain_suite"),
             variants,
         )
-    return Side(run.name, suites, _gaps(len(run.missing), len(run.errors)), run.notices, run)
-
-
-def is_foreign(path: Path) -> bool:
-    """Whether it is no run of ours: a file, or a folder of the reference script's videos."""
-    return path.is_file() or is_rollouts(path)
+    gaps = _gaps(len(run.missing), len(run.errors))
+    if run.imported:
+        return Side(run.name, suites, gaps, run.notices, ordered=run.imported["ordered"])
+    return Side(run.name, suites, gaps, run.notices, run)
 
 
 def load_side(source: str, reference: Run | None) -> Side:
@@ -127,111 +126,16 @@ def load_side(source: str, reference: Run | None) -> Side:
         return side_of_run(load_run(path))
     if reference is None:
         raise ConfigError(f"{path}: one side of a comparison has to be a run of vla-eval, by whose suites the other is read.")
-    if path.is_dir():
-        return _as_side(f"{path.name} (videos of the reference script)", read_rollouts(path), reference)
-    if path.suffix == ".txt":
-        logged = read_log(RESULT_FILE.text(path))
-        if not logged:
-            raise RESULT_FILE.fault(path, "no log of the reference script: it has no Task: and Success: lines")
-        return _as_side(f"{path.name} (log of the reference script)", logged, reference)
-    content = RESULT_FILE.json(path)
-    if isinstance(content, dict) and "per_task" in content:
-        episodes, kind = _read_lerobot(RESULT_FILE.converted(path, content, _LeRobot)), "LeRobot"
-    elif isinstance(content, dict) and "tasks" in content:
-        harness = RESULT_FILE.converted(path, content, _Harness)
-        episodes, kind = _read_vla_evaluation_harness(path, harness), "vla-evaluation-harness"
-    else:
-        raise RESULT_FILE.fault(path, "neither LeRobot's (per_task) nor vla-evaluation-harness's (tasks)")
-    return _as_side(f"{path.name} ({kind})", episodes, reference)
+    return _as_side(read_foreign(path), reference)
 
 
-RESULT_FILE = FileKind(
-    "a complete result file",
-    ConfigError,
-    "Give LeRobot's eval_info.json, a result file of vla-evaluation-harness or an EVAL-*.txt, whole.",
-)
-_Text = Annotated[str, Meta(min_length=1, max_length=1000)]
-_Number = Annotated[int, Meta(ge=0, lt=2**31)]
-_Outcome = bool | Literal[0, 1]  # LeRobot writes true and false, some of its versions 1 and 0
-
-
-class _LeRobotMetrics(Struct):
-    successes: list[_Outcome]
-
-
-class _LeRobotTask(Struct):
-    task_group: _Text
-    task_id: _Number
-    metrics: _LeRobotMetrics
-
-
-class _LeRobot(Struct):
-    per_task: list[_LeRobotTask]
-
-
-class _HarnessMetrics(Struct):
-    success: _Outcome | None = None
-    completed_subtasks: _Number | None = None
-
-
-class _HarnessEpisode(Struct):
-    episode_id: _Number | str | None = None
-    metrics: _HarnessMetrics | None = None
-    success: _Outcome | None = None  # files of before 2026 keep it here
-    completed_subtasks: _Number | None = None
-    failure_reason: str | None = None
-
-
-class _HarnessTask(Struct):
-    task: _Text
-    episodes: list[_HarnessEpisode]
-
-
-class _HarnessConfig(Struct):
-    params: dict[str, Any] | None = None
-    subname: str | None = None
-
-
-class _Harness(Struct):
-    tasks: list[_HarnessTask]
-    benchmark: str | None = None
-    config: _HarnessConfig | None = None
-
-
-def _read_lerobot(content: _LeRobot) -> list[ForeignEpisode]:
-    return [
-        ForeignEpisode(printable(task.task_group), task.task_id, trial, bool(success))
-        for task in content.per_task
-        for trial, success in enumerate(task.metrics.successes)
-    ]
-
-
-def _read_vla_evaluation_harness(path: Path, content: _Harness) -> list[ForeignEpisode]:
-    config = content.config or _HarnessConfig()
-    suite = (config.params or {}).get("suite") or config.subname or content.benchmark
-    if not isinstance(suite, str):
-        raise RESULT_FILE.fault(path, "benchmark: it does not say which")
-    episodes = []
-    for task in content.tasks:
-        for index, episode in enumerate(task.episodes):
-            # Of old files the id is a string that ends in the episode's number.
-            number = re.search(r"[0-9]{1,9}$", str(index if episode.episode_id is None else episode.episode_id))
-            trial = int(number.group()) if number else index
-            metrics = episode.metrics or episode
-            if metrics.success is None and not episode.failure_reason:
-                raise RESULT_FILE.fault(path, f"tasks: episode {index} of {task.task!r} has no success")
-            success = None if episode.failure_reason else bool(metrics.success)
-            named = printable(task.task)
-            episodes.append(ForeignEpisode(printable(suite), named, trial, success, metrics.completed_subtasks))
-    return episodes
-
-
-def _as_side(label: str, episodes: list[ForeignEpisode], reference: Run) -> Side:
+def _as_side(results: ForeignResults, reference: Run) -> Side:
     """Foreign episodes under the reference's names of suites and tasks."""
+    label = results.label
     legs = {leg["suite"]: leg for leg in reference.header["legs"]}
     suites: dict[str, dict[str, TaskOutcomes]] = defaultdict(lambda: defaultdict(dict))
-    notices, errors = [], 0
-    for episode in episodes:
+    notices, errors = [*results.notes], 0
+    for episode in results.episodes:
         if not episode.suite and len(legs) > 1:
             raise ConfigError(f"{label} does not say of which suite it is, and {reference.name} has several: {', '.join(legs)}.")
         told = episode.suite in legs or episode.suite in suite_names() or len(legs) > 1
@@ -246,18 +150,24 @@ def _as_side(label: str, episodes: list[ForeignEpisode], reference: Run) -> Side
             errors += 1
             continue
         known = legs[suite]["tasks"] if suite in legs else []
-        task, trial = _our_task(episode, known)
+        task, trial = our_task(episode, known)
         chain = known[0]["chain"] if known else 1
         done = None if episode.links_done is None else min(episode.links_done, chain)
         value = done / chain if chain > 1 and done is not None else float(episode.success)
         suites[suite][task][trial, 0] = value
     notices.append(f"{label} does not say what protocol it measured.")
     outcomes = {suite: SuiteOutcomes({t: dict(o) for t, o in tasks.items()}) for suite, tasks in suites.items()}
-    return Side(label, outcomes, _gaps(0, errors), list(dict.fromkeys(notices)))
+    return Side(label, outcomes, _gaps(0, errors), list(dict.fromkeys(notices)), ordered=results.ordered)
 
 
-def _our_task(episode: ForeignEpisode, known: list[dict[str, Any]]) -> tuple[str, int]:
-    """Our name of the task and the trial: by number, by name, by instruction, or because the suite has one task only."""
+def our_task(episode: ForeignEpisode, known: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
+    """Our name of the task and the trial: by number, by name, by instruction, or because the suite has one task only.
+
+    Raises:
+        ConfigError: The episode does not say of which task it is, and the suite has several.
+    """
+    if not episode.task and len(known) > 1 and isinstance(episode.task, str):
+        raise ConfigError(f"the results do not say of which task they are, and there are several: {known[0]['name']}, ...")
     if isinstance(episode.task, int):
         return (known[episode.task]["name"] if episode.task < len(known) else str(episode.task)), episode.trial
     if len(known) == 1:  # what others call tasks are then trials, e.g. seq_0012 for CALVIN's 12th chain

@@ -64,6 +64,8 @@ def run_gate(
         ConfigError: The baseline does not fit.
         VlagymError: Whatever `evaluate` raises.
     """
+    if baseline.imported:
+        raise ConfigError(f"{baseline.path} was imported and has no trials that a gate could run again; use vla-eval compare.")
     plan = _plan(baseline, config)
     assert config.run_dir is not None
     folder = RunFolder(Path(config.run_dir))

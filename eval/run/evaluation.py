@@ -46,7 +46,7 @@ from ..tables.variants import category_sheet, category_table, coverages_of, vari
 from .incomplete import find_incomplete
 from .launcher import LocalLauncher, end_if_imported_again
 from .pools import Pools
-from .recorded import check_not_live, check_same, check_same_policy, check_same_settings
+from .recorded import check_not_imported, check_not_live, check_same, check_same_policy, check_same_settings
 from .remote_seats import RemoteSeats
 from .rollout import RecordSettings
 from .runner import Runner
@@ -148,6 +148,7 @@ def resume(
     shard = shard_of(execution.shard if execution is not None else None, os.environ)
     with folder.open_log() if shard is None else folder.open_shard(shard) as log, _no_exit():
         config = replace(folder.config(), shard=None)
+        check_not_imported(folder.path, folder.header())
         check_not_live(folder.path, config)
         check_trusted(config, execution.allow_code if execution is not None and "allow_code" in names else ())
         check_belong_together(folder, config, folder.header())

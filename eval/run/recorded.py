@@ -26,6 +26,16 @@ def check_not_live(run: Path, config: RunConfig) -> None:
         )
 
 
+def check_not_imported(run: Path, header: Mapping[str, Any]) -> None:
+    """Make sure that a run is one of vlagym's.
+
+    Raises:
+        RunError: It holds results that others' code measured.
+    """
+    if found := header.get("imported"):
+        raise RunError(f"{run} was imported from {found['source']}: results only, with nothing to go on from.")
+
+
 def check_same_settings(run: Path, recorded: RunConfig, asked: RunConfig) -> None:
     """Make sure that a shard was asked to do what the others do.
 

@@ -71,6 +71,12 @@ class Run:
         """Sentences that every output about the run must carry."""
         return [*merged_notices(self.header), *_gate_notices(self.name, self.header)]
 
+    @property
+    def imported(self) -> dict[str, Any] | None:
+        """Of results that others' code measured: where they are from; None for a run of ours."""
+        found: dict[str, Any] | None = self.header.get("imported")
+        return found
+
     @cached_property
     def by_spec(self) -> dict[EpisodeSpec, EpisodeResult]:
         """The results by episode."""
@@ -141,7 +147,7 @@ class Run:
 
     def steps(self) -> pd.DataFrame:
         """How many steps successes take (see `vlagym.eval.tables.subtasks.steps_table`)."""
-        return steps_table(self.results)
+        return steps_table(() if self.imported else self.results)
 
     def episodes(self) -> pd.DataFrame:
         """One row per episode with a result: the fields of `EpisodeResult`, its subtasks as ``links_done``, times and files."""

@@ -70,6 +70,12 @@ class _Gate(Struct):
     notes: list[str]
 
 
+class _Imported(Struct):
+    source: str
+    sha256: _Sha256 | None
+    ordered: bool
+
+
 class _Header(Struct):
     vlagym: str
     commit: str | None
@@ -87,6 +93,7 @@ class _Header(Struct):
     run_id: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_\-]{1,64}\Z")] = "0"
     resumed: list[dict[str, Any]] = []
     gate: _Gate | None = None
+    imported: _Imported | None = None
 
 
 def checked_header(path: Path) -> dict[str, Any]:
