@@ -36,6 +36,7 @@ VideoChoice = Literal["link", "copy", "none"]
 _MARKER = "vla-eval-report.json"
 _SCRIPTS = ("report.js", "report.css")
 _OF_A_WATCH = "watch.js"
+_MOST_NAMED = 3  # runs in a title
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def _page(runs: Mapping[str, Run], question: Question, why: Mapping[str, Why]) -
     compared = [(number, c) for number, c in enumerate(comparisons) if isinstance(c, Comparison)]
     figures |= {f"differences-{number}": charts.differences_chart(comparison) for number, comparison in compared}
     return {
-        "title": ", ".join(runs),
+        "title": _title(runs),
         "runs": [_facts(name, run) for name, run in runs.items()],
         "notices": list(dict.fromkeys(notice for run in runs.values() for notice in run.notices)),
         "answers": [answer for name, run in runs.items() for answer in answers(name, run, tables[name], run.chains())],
@@ -233,6 +234,14 @@ def _page(runs: Mapping[str, Run], question: Question, why: Mapping[str, Why]) -
         "several": len(runs) > 1,
         "figures": figures,
     }
+
+
+def _title(runs: Mapping[str, Run]) -> str:
+    """What the page is of: its runs by name; where they are many, the folder that they share, as those of a sweep do."""
+    if len(runs) <= _MOST_NAMED:
+        return ", ".join(runs)
+    folders = {run.path.resolve().parent for run in runs.values()}
+    return f"{folders.pop().name}: {len(runs)} runs" if len(folders) == 1 else f"{next(iter(runs))} and {len(runs) - 1} other runs"
 
 
 def _comparisons(sides: Mapping[str, Side], question: Question) -> list[Comparison | str]:

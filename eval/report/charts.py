@@ -19,6 +19,7 @@ Figure = dict[str, Any]
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+_SYMBOLS = ("circle", "square", "diamond", "cross")
 _SPACED_TICKS = {"ticks": "outside", "ticklen": 6, "tickcolor": "white"}
 _ROW_HEIGHT, _MARGIN_HEIGHT = 26, 110
 
@@ -40,8 +41,8 @@ def tasks_chart(tables: Mapping[str, pd.DataFrame], suite: str) -> Figure:
     for number, (name, table) in enumerate(tables.items()):
         rows = table[(table["suite"] == suite) & (table["task"] != AVERAGE)].dropna(subset="success_rate")
         trace = _points(name, number, list(rows["task"]), rows["success_rate"], rows["low"], rows["high"])
-        trace |= {"type": "bar", "orientation": "h", "marker": {"color": _colour(number), "opacity": 0.75}}
-        trace["error_x"]["color"] = "#333"
+        # The interval stands out from the bar, and tells whose it is where the bar has no length.
+        trace |= {"type": "bar", "orientation": "h", "marker": {"color": _colour(number), "opacity": 0.45}}
         traces.append(trace)
         most = max(most, len(rows))
     return _figure(traces, most * len(tables), "success (%)", {"range": [0, 102]}, len(tables) > 1)
@@ -81,7 +82,7 @@ def levels_chart(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 def delays_chart(curves: Mapping[str, DelayCurve]) -> Figure:
     """Success over the delay of the policy's answers, with intervals, a curve per policy and suite."""
-    return _delay_figure(curves, "success (%)", {"range": [-2, 102]})
+    return _delay_figure(curves, "success (%)", {"range": [-4, 104]})
 
 
 def drops_chart(curves: Mapping[str, DelayCurve]) -> Figure:
@@ -101,9 +102,14 @@ def _delay_figure(curves: Mapping[str, DelayCurve], title: str, axis: Mapping[st
             "arrayminus": [round(v - 100 * rate.low, 3) for rate, v in zip(rates, y, strict=True)],
         }
         trace = {"type": "scatter", "mode": "lines+markers", "name": _inert(name), "x": list(delays), "y": y}
-        traces.append({**trace, "error_y": errors, "line": _line(_colour(number), "solid")})
+        marker = {"size": 9, "symbol": _SYMBOLS[number % len(_SYMBOLS)]}
+        traces.append({**trace, "error_y": errors, "line": _line(_colour(number), "solid"), "marker": marker})
     layout = _layout(420, len(traces) > 1)
-    layout |= {"xaxis": {"title": {"text": "delay (control steps)"}, "rangemode": "tozero"}}
+    ticks = sorted({delay for curve in curves.values() for delay in curve})
+    room = 0.03 * max(ticks, default=1.0)  # at both ends, so that no mark is cut
+    layout |= {
+        "xaxis": {"title": {"text": "delay (control steps)"}, "tickvals": ticks, "range": [-room, max(ticks, default=1.0) + room]}
+    }
     layout["yaxis"] = {"title": {"text": title}, "automargin": True, **axis}
     return {"data": traces, "layout": layout}
 
@@ -207,7 +213,7 @@ def _points(name: str, number: int, labels: Sequence[str], value: Any, low: Any,
         "name": _inert(name),
         "x": x,
         "y": [_inert(label) for label in labels],
-        "marker": {"color": _colour(number), "size": 10, "symbol": ("circle", "square", "diamond", "cross")[number % 4]},
+        "marker": {"color": _colour(number), "size": 10, "symbol": _SYMBOLS[number % len(_SYMBOLS)]},
         "error_x": {
             "type": "data",
             "symmetric": False,

@@ -78,7 +78,7 @@ def drops_sheet(delays: Delays) -> Sheet:
     rows = []
     for name, curve in delays.success.items():
         for delay, rate in curve.items():
-            drop = delays.drop.get(name, {}).get(delay)
+            drop = delays.drop.get(name, {}).get(delay) if delay else None
             interval = "-" if drop is None else f"{100 * drop.low:+.1f} to {100 * drop.high:+.1f}"
             rows.append(
                 [

@@ -319,6 +319,9 @@ class _Evaluation:
             for subscriber in everyone:
                 subscriber.run_started(self.part, finished)
                 again.tell(subscriber)
+            if self.shard is None and not results:
+                for subscriber in subscribers:
+                    subscriber.noticed(f"results: {self.folder.path}   (as they come: vla-eval report {self.folder.path} --watch)")
             self._run_legs({result.spec for result in finished}, again.undrawn, policies, everyone)
         except KeyboardInterrupt:
             interrupted = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,23 @@ def test_chains_errors_and_runs_that_do_not_go_together(tmp_path: Path) -> None:
     assert column["links"][:6] == [0, 1, 2, 3, 4, 0]
     assert [success for _, success in column["subtasks"]["2"]] == [True, True, False]
     assert "average length <strong>2.00 (" in page
+    asked = [row for row in re.findall("<tr>(.*?)</tr>", page) if ">link_" in row]
+    assert [re.findall("<td[^>]*>(.*?)</td>", row)[1:5:3] for row in asked[:2]] == [["link_0", "4 / 5"], ["link_1", "3 / 4"]]
+    assert "Task by task, across the runs" in page
+    across = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr[^>]*>(.*?)</tr>", page, re.S)]
+    assert any(cells[:3] == ["mine", "t", "-"] for cells in across), "of the first run there is no such task"
+    assert "Steps to success, task by task" in page
+
+
+def test_many_runs_are_named_by_their_folder_and_answer_in_a_table(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "sweep" / f"k={n}", {"s": {"t": 4}}, lambda spec: True, notices=[f"note {n}"]) for n in range(4)]
+    page_of = [write_report([vlagym.load_run(run) for run in runs[:n]], tmp_path / f"report{n}", ASK).page for n in (3, 4)]
+    few, many = (page.read_text() for page in page_of)
+    assert "<h1>k=0, k=1, k=2</h1>" in few
+    assert few.count('<p class="answer">') == 3
+    assert "<h1>sweep: 4 runs</h1>" in many
+    assert 'class="answer"' not in many
+    assert many.partition("</ul>")[0].count("<li>note ") == 4
 
 
 def test_missing_packages_are_named(two_runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import keep_screenshot, narrow, wait_for
 
 from vlagym.eval.cli import main
 from vlagym.eval.compare.comparison import Question
+from vlagym.eval.report import write_report
 from vlagym.eval.report.delays import delays_of
 from vlagym.eval.tables.runs import load_run
 from vlagym.eval.tables.sweep import load_sweep
@@ -60,6 +62,26 @@ def test_the_report_of_a_sweep_has_the_curve(sweep: Path, capsys: pytest.Capture
     assert "While the policy thinks" in page
     assert "push on toy, age-aligned" in page
     capsys.readouterr()
+
+
+def test_the_curves_in_a_browser(sweep: Path, tmp_path: Path, browser: Any) -> None:
+    write_report([load_run(member.path) for member in load_sweep(sweep).members], tmp_path / "report", ASK)
+    browser.get((tmp_path / "report" / "index.html").as_uri())
+    for figure in ("delays", "drops"):
+        chart = f"document.querySelector('.chart[data-figure={figure}]')"
+        assert wait_for(browser, f"{chart}.querySelectorAll('.points path').length") == 3
+        assert browser.execute_script(f"return [...{chart}.querySelectorAll('.xtick text')].map(t => t.textContent)") == [
+            "0",
+            "1",
+            "2",
+        ]
+        marks, frame = browser.execute_script(
+            "const box = (element) => { const r = element.getBoundingClientRect(); return [r.left, r.right]; };"
+            f"return [[...{chart}.querySelectorAll('.points path')].map(box), box({chart}.querySelector('.draglayer rect'))]"
+        )
+        assert all(frame[0] <= left < right <= frame[1] for left, right in marks), "no mark is cut by the axes"
+    narrow(browser)
+    keep_screenshot(browser, tmp_path, "delays-narrow", 500)
 
 
 def test_the_table_of_the_clock(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

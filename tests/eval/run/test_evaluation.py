@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from toy_suite import ToySuite
 
+from vlagym import EpisodeSpec
 from vlagym.envs.suite import protocol_sha256
 from vlagym.errors import ConfigError, PolicyError, RunError
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.record.caption import layout_for
+from vlagym.eval.record.events import Subscriber
 from vlagym.eval.run.evaluation import Outcome, evaluate, execution_settings_in, resume
 from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory
@@ -59,7 +61,23 @@ def test_the_summary_is_the_table(run_toy: Run) -> None:
         rows = list(csv.DictReader(file))
     assert [row["task"] for row in rows] == ["push_right", "push_far", "average"]
     assert rows[-1]["successes"] == "4"
-    assert "| **toy** | **average** | **100.0 %** |" in (outcome.folder / "summary.md").read_text()
+    summary = (outcome.folder / "summary.md").read_text()
+    assert summary.startswith("push on toy: 2 tasks, 2 trials each, seed 0.\n\n| suite |")
+    assert "| **toy** | **average** | **100.0 %** |" in summary
+
+
+def test_a_run_says_where_its_results_go_before_there_are_any(tmp_path: Path) -> None:
+    class Told(Subscriber):
+        def noticed(self, sentence: str) -> None:
+            told.append(sentence)
+
+        def episode_started(self, spec: EpisodeSpec, worker: int) -> None:
+            told.append("an episode")
+
+    told: list[str] = []
+    settings = ["suite=toy", "policy=push", "tasks=[0]", "episodes_per_task=1", "video=none", f"run_dir={tmp_path / 'run'}"]
+    evaluate(load_config(settings), [Told()])
+    assert told == [f"results: {tmp_path}/run   (as they come: vla-eval report {tmp_path}/run --watch)", "an episode"]
 
 
 def test_results_depend_neither_on_the_number_of_workers_nor_on_faults(
