@@ -2,7 +2,8 @@
 
 A ``.npz`` without pickles: ``actions`` float[T, A], ``render_states`` float64[T+1, R] and ``physics_states`` float64[T+1, P] as
 `VlaEnv` returned them, row 0 being where the policy took over, and ``meta`` (JSON): suite, task, trial, seed, instruction, steps,
-success, and ``done_declared_at``: steps before the chunks with which the policy declared the task accomplished.
+success, and ``done_declared_at``: steps before the chunks with which the policy declared the task accomplished. Where the scene was
+drawn from a seed and is in no file of initial states, ``drawn_state`` float64[S] is what was drawn.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Trajectory(TypedDict):
     render_states: NDArray[np.float64]
     physics_states: NDArray[np.float64]
     meta: dict[str, Any]
+    drawn_state: NDArray[np.float64] | None
 
 
 def save_trajectory(
@@ -55,6 +57,7 @@ def save_trajectory(
     render_states: NDArray[np.float64],
     physics_states: NDArray[np.float64],
     meta: dict[str, Any],
+    drawn_state: NDArray[np.float64] | None = None,
 ) -> None:
     """Write a trajectory file; it is on the disk and complete when this returns, or not there at all.
 
@@ -67,6 +70,7 @@ def save_trajectory(
         "render_states": render_states,
         "physics_states": physics_states,
         "meta": np.array(json.dumps(meta)),
+        **({} if drawn_state is None else {"drawn_state": drawn_state}),
     }
     archive = io.BytesIO()  # numpy leaves a file that finds the disk full half open
     np.savez_compressed(archive, **arrays)
@@ -95,7 +99,8 @@ def load_trajectory(path: Path) -> Trajectory:
     if not len(actions) + 1 == len(states[0]) == len(states[1]) == meta["steps"] + 1:
         lengths = f"{len(actions)} actions, {len(states[0])} and {len(states[1])} states for {meta['steps']} steps"
         raise TRAJECTORY_FILE.fault(path, f"expected one state more than actions, got {lengths}")
-    return {"actions": actions, "render_states": states[0], "physics_states": states[1], "meta": meta}
+    drawn = finite(path, TRAJECTORY_FILE, "drawn_state", arrays["drawn_state"], 1) if "drawn_state" in arrays else None
+    return {"actions": actions, "render_states": states[0], "physics_states": states[1], "meta": meta, "drawn_state": drawn}
 
 
 def _meta(path: Path, array: NDArray[Any]) -> dict[str, Any]:

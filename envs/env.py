@@ -206,6 +206,10 @@ class VlaEnv(gymnasium.Env[Any, Any], ABC):
         """The state of the last observation before it was rounded to float32, for policies that send it on in double precision."""
         return np.asarray(self._state_vector(), np.float64)
 
+    def drawn_state(self) -> Float64Array | None:
+        """What the episode's seed drew, in the form of the benchmark's files of initial states; None where such a file says it."""
+        return None
+
     def bare_physics(self, steps: int) -> None:
         """Advance the simulator by the substeps of `steps` control steps with nothing around them: the floor of a benchmark.
 

@@ -84,7 +84,7 @@ class Pipeline:
         }
         self._state_transforms = state_transforms(recipe.get("state_transforms") or ())
         self._action_transforms = action_transforms(actions)
-        self.emitted = _emitted_spec(suite, emits)
+        self.emitted = emitted_spec(suite, emits)
         self.action_spec = self.emitted
         for transform in self._action_transforms:
             if self.action_spec.arms > 1 and not transform.arms_alike:
@@ -203,7 +203,12 @@ def no_checkpoint(suite: Suite, policy: str) -> ConfigError:
     )
 
 
-def _emitted_spec(suite: Suite, emits: Mapping[str, Any]) -> ActionSpec:
+def emitted_spec(suite: Suite, emits: Mapping[str, Any]) -> ActionSpec:
+    """What actions mean that a recipe describes; names, range and rate are the suite's.
+
+    Raises:
+        ConfigError: The description is not whole.
+    """
     if set(emits) != set(_MEANING):
         raise ConfigError(f"policy.emits must say {', '.join(_MEANING)}; got {', '.join(emits) or 'nothing'}.")
     check_settings("policy.emits.", ActionSpec, emits)

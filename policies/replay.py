@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ..edges.settings import Chunks, Text
 from ..envs.demonstrations import Demonstrated, demonstration_files
 from ..envs.suite import Suite
-from ..episode import EpisodeSpec
 from ..errors import ConfigError, PolicyError
 from .base import Chunk, Policy, PolicyObservation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from .pipeline import emitted_spec
+from .recorded import Demonstrations, LeRobotEpisodes, Played, Recording, Trajectories, is_lerobot
+from .transforms import action_transforms as named_transforms
+from .transforms import describe
 
 
 class ReplayPolicy(Policy):
@@ -31,37 +28,43 @@ class ReplayPolicy(Policy):
 
     Args:
         suite: The suite the actions are for.
-        run: Folder of the earlier run, or any folder of trajectory files; or a file of demonstrations, or a folder of such files.
+        run: Folder of the earlier run, or any folder of trajectory files; a file of demonstrations, or a folder of such files;
+            or the folder of a LeRobot data set.
         chunk: Actions per call.
+        emits: What the recorded actions mean, where they are not the suite's own: fields of `ActionSpec`.
+        action_transforms: By name, what makes the suite's actions of them; of a whole episode at once.
     """
 
     instant = True
 
-    def __init__(self, suite: Suite, run: Text, chunk: Chunks = 1) -> None:
-        self.action_spec = suite.action_spec
+    def __init__(
+        self,
+        suite: Suite,
+        run: Text,
+        chunk: Chunks = 1,
+        emits: Mapping[str, Any] | None = None,
+        action_transforms: Sequence[str | Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._transforms = named_transforms(action_transforms or ())
+        self.action_spec = suite.action_spec if emits is None else emitted_spec(suite, emits)
+        for transform in self._transforms:
+            self.action_spec = transform.spec(self.action_spec)
         self._chunk = chunk
-        self._demonstrated = suite if isinstance(suite, Demonstrated) else None
-        self._files = {} if self._demonstrated else _trajectory_files(Path(run).expanduser(), suite)
-        self._actions: dict[str, NDArray[np.floating[Any]]] = {}
-        self._declared_at: dict[str, list[int]] = {}
+        self._recording = _recording(Path(run).expanduser(), suite)
+        self._played: dict[str, Played] = {}
         self._declares: dict[str, bool] = {}
 
     def reset(self, episode_ids: Sequence[str]) -> None:
-        from ..trajectory import load_trajectory
-
         for episode_id in episode_ids:
-            if self._demonstrated is not None:
-                spec = EpisodeSpec.from_id(episode_id)
-                self._actions[episode_id] = actions = self._demonstrated.demonstration(spec.task, spec.trial).actions
-                self._declared_at[episode_id] = [len(actions) - 1]
-                continue
-            if episode_id not in self._files:
+            played = self._recording.played(episode_id)
+            if played is None:
                 raise PolicyError(
-                    f"policy 'replay' has no recording of episode {episode_id}; it has {len(self._files)} of this suite."
+                    f"policy 'replay' has no recording of episode {episode_id}; it has {len(self._recording)} of this suite."
                 )
-            trajectory = load_trajectory(self._files[episode_id])
-            self._actions[episode_id] = trajectory["actions"]
-            self._declared_at[episode_id] = trajectory["meta"].get("done_declared_at", [])
+            actions = played.actions
+            for transform in self._transforms:
+                actions = transform(actions, {})
+            self._played[episode_id] = played._replace(actions=actions)
 
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
         return [self._chunk_at(observation["episode_id"], observation["step"]) for observation in observations]
@@ -71,24 +74,25 @@ class ReplayPolicy(Policy):
 
     def release(self, episode_ids: Sequence[str]) -> None:
         for episode_id in episode_ids:
-            self._actions.pop(episode_id, None)
-            self._declared_at.pop(episode_id, None)
+            self._played.pop(episode_id, None)
             self._declares.pop(episode_id, None)
 
     def provenance(self) -> dict[str, Any]:
-        if self._demonstrated is not None:  # the suite's protocol has their hash
-            return {"demonstrations": sum(task.trials for task in self._demonstrated.tasks())}
-        digest = hashlib.sha256()
-        for episode_id in sorted(self._files):
-            digest.update(self._files[episode_id].read_bytes())
-        return {"trajectories": len(self._files), "trajectories_sha256": digest.hexdigest()}
+        made = {"action_transforms": describe(self._transforms)} if self._transforms else {}
+        return {**self._recording.provenance(), **made}
 
     def _chunk_at(self, episode_id: str, step: int) -> Chunk:
-        actions, declared = self._actions[episode_id], self._declared_at[episode_id]
+        actions, declared = self._played[episode_id]
         self._declares[episode_id] = step in declared
         first = min(step, len(actions) - 1)
         limit = min((at for at in declared if at > step), default=len(actions))
         return actions[first : limit if step in declared else min(limit, first + self._chunk)]
+
+
+def _recording(run: Path, suite: Suite) -> Recording:
+    if isinstance(suite, Demonstrated):
+        return Demonstrations(suite)
+    return LeRobotEpisodes(run, suite) if is_lerobot(run) else Trajectories(run, suite)
 
 
 # Benchmark -> the one of its that begins where demonstrations do, and those of its settings that still mean something there.
@@ -127,18 +131,3 @@ def _are_demonstrations(run: str) -> bool:
     folder = Path(run).expanduser()
     recorded = folder.is_dir() and (any(folder.glob("*.npz")) or (folder / "trajectories").is_dir())
     return not recorded and bool(demonstration_files(run))
-
-
-def _trajectory_files(folder: Path, suite: Suite) -> dict[str, Path]:
-    """Episode id -> file, for the episodes of one suite."""
-    from ..trajectory import load_trajectory
-
-    files = {}
-    for path in sorted([*folder.glob("*.npz"), *(folder / "trajectories").glob("*.npz")]):
-        meta = load_trajectory(path)["meta"]
-        spec = EpisodeSpec(meta["suite"], meta["task"], meta["trial"], meta["seed"])
-        if spec.suite == suite.name:
-            files[spec.id] = path
-    if not files:
-        raise ConfigError(f"policy.run={folder}: no recorded trajectory of suite {suite.name!r} there.")
-    return files

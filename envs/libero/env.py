@@ -59,6 +59,7 @@ class _World:
             visual_sites=[site for name in env.visualization_sites_list for site in _lights(env.get_object(name))],
             bodies=[fixture.root_body for fixture in env.fixtures],
         )
+        self.drawn: Float64Array | None = None
         self._init_states = None if files.init_states is None else load_init_states(files.init_states, files.remedy)
         width = 1 + self.engine.model.nq + self.engine.model.nv
         if self._init_states is not None and self._init_states.shape[1] != width:
@@ -86,6 +87,7 @@ class _World:
                 scene = independent_scene(suite.name, task, trial, scene_seed)
             env.object_property_initializers = self.scenes.initializers(scene)
         engine.reset(scene.generator)
+        self.drawn = engine.physics_state()[: 1 + engine.model.nq + engine.model.nv] if self._init_states is None else None
         with self._clock("reset"):
             if setup.camera is not None:
                 engine.place_camera(CAMERAS["primary"], *turned(LIBERO_CAMERAS[self._problem], setup.camera))
@@ -198,6 +200,10 @@ class LiberoEnv(DemonstrableEnv):
 
     def _load(self, state: EnvState) -> None:
         self._world.engine.load(state)
+
+    def drawn_state(self) -> Float64Array | None:
+        """float64[1 + nq + nv], as a row of ``NAME.npz``: where the reset put everything, before it settled."""
+        return self._world.drawn
 
     def demonstrates(self, task: str) -> dict[str, str]:
         files = self._suite.setup(self._find_task(task), 0).files

@@ -16,6 +16,7 @@ from ..publish.episodes import frames_again
 from ..publish.hub import model_card, model_name
 from ..publish.lerobot import eval_info
 from ..publish.lerobot_data import LeRobotDataset
+from ..publish.tasks import write_tasks
 from ..record.console import make_console
 from ..report.render import matching_suite, select_episodes
 from ..run.again import trajectory_of
@@ -46,6 +47,12 @@ def main(argv: Sequence[str]) -> int:
         metavar="FILE",
         help="write episodes of LIBERO or robosuite as demonstrations (HDF5): a new file of one task, or a new folder of such",
     )
+    what.add_argument(
+        "--tasks",
+        type=Path,
+        metavar="FOLDER",
+        help="write the tasks of a run of libero_custom with the initial states that it drew: a new folder for suite.bddl=FOLDER",
+    )
     parser.add_argument("--model", metavar="NAME", help="what the card calls the model (default: the checkpoint's name)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="of --hub (default: RUN--export beside the run)")
     parser.add_argument(
@@ -54,7 +61,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of the data set's images (default: the protocol's)")
     arguments = parser.parse_args(argv)
     run, console = load_run(arguments.run), make_console()
-    if arguments.hdf5 is not None:
+    if arguments.tasks is not None:
+        _make_new(arguments.tasks)
+        for file in write_tasks(run, arguments.tasks):
+            console.print(f"written: {file}", highlight=False, markup=False, soft_wrap=True)
+    elif arguments.hdf5 is not None:
         _write_demonstrations(run, arguments.hdf5, arguments.episodes, as_size(arguments.size), console)
     elif arguments.lerobot is not None:
         _write_data_set(run, arguments.lerobot, arguments.episodes, as_size(arguments.size), console)
@@ -98,7 +109,7 @@ def _write_data_set(run: Run, folder: Path, which: str, size: tuple[int, int] | 
         with closing(suite.make_env(())) as env:
             for number, result in enumerate(chosen, 1):
                 frames_again(env, result, trajectory_of(run, result), size, data.take)
-                data.end_episode()
+                data.end_episode(result.spec)
                 console.print(f"[{number}/{len(chosen)}] {result.spec.id}: {result.steps} frames", highlight=False, markup=False)
     data.close()
     console.print(f"data set: {folder}", highlight=False, markup=False, soft_wrap=True)

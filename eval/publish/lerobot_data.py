@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...envs.spec import SuiteSettings
+from ...episode import EpisodeSpec
+from ...policies.recorded import EPISODES
 from .episodes import Frame
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class LeRobotDataset:
         self._episodes: list[dict[str, Any]] = []
         self._frames: list[dict[str, Any]] = []
         self._written = 0
+        self._ids: list[str] = []
         self._statistics = {name: _Statistics() for name in self._features}
 
     def take(self, frame: Frame) -> None:
@@ -67,8 +70,9 @@ class LeRobotDataset:
             row[name] = {"bytes": _png(image), "path": None}
         self._frames.append(row)
 
-    def end_episode(self) -> None:
-        """Write the episode under way."""
+    def end_episode(self, spec: EpisodeSpec) -> None:
+        """Write the episode under way, which is the one of a run."""
+        self._ids.append(spec.id)
         chunk, file = divmod(len(self._episodes), FILES_PER_CHUNK)
         where = _DATA.format(chunk_index=chunk, file_index=file)
         _write_table(self._folder / where, self._frames, self._features)
@@ -113,7 +117,7 @@ class LeRobotDataset:
             "features": self._features,
         }
         statistics = {name: found.of(self._features[name]) for name, found in self._statistics.items()}
-        for name, content in (("info.json", info), ("stats.json", statistics)):
+        for name, content in (("info.json", info), ("stats.json", statistics), (EPISODES, self._ids)):
             (meta / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

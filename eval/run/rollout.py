@@ -216,6 +216,7 @@ class TrajectoryRecorder(Recorder):
         self._env, self._index = env, index
         self._actions: list[NDArray[np.floating[Any]]] = []
         self._declared: list[int] = []
+        self._drawn = env.drawn_state()
         self._render_states = [env.render_state()]
         self._physics_states = [env.physics_state()]
 
@@ -245,6 +246,7 @@ class TrajectoryRecorder(Recorder):
                 render_states=np.array(self._render_states),
                 physics_states=np.array(self._physics_states),
                 meta=meta,
+                drawn_state=self._drawn,
             )
         return {"trajectory": name}
 

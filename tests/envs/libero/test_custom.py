@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import need_case, need_suite
 from stock_libero import SETTLE_ACTION, SETTLE_STEPS, actions_of, assert_same_physics, assert_same_picture, moment
 
 from vlagym.conf import suite_settings
@@ -16,6 +17,11 @@ from vlagym.envs.libero.custom import Vocabulary, check_words
 from vlagym.envs.registry import make_suite
 from vlagym.envs.suite import Suite, protocol_sha256
 from vlagym.errors import ConfigError
+from vlagym.eval import cli
+from vlagym.eval.cli.export import main as export
+from vlagym.eval.plan.config import load_config
+from vlagym.eval.run.evaluation import evaluate
+from vlagym.eval.tables.runs import load_run
 
 TASK = """(define (problem LIBERO_Tabletop_Manipulation)
   (:domain robosuite)
@@ -137,4 +143,36 @@ def test_a_task_of_ones_own_is_the_episode_of_stock_libero(folder: Path) -> None
             observation, *_ = env.step(action)
             assert_same_physics(env, expected)
             assert_same_picture(observation, expected)
+    env.close()
+
+
+@pytest.mark.slow
+def test_drawn_states_are_handed_on_and_give_the_same_episodes(folder: Path, tmp_path: Path) -> None:
+    need_suite("libero_spatial")
+    settings = ["suite=libero_custom", "policy=random", "suite.horizon=5", "workers=1", "video=none"]
+    first, second, tasks = tmp_path / "first", tmp_path / "second", tmp_path / "tasks"
+    evaluate(load_config([*settings, f"suite.bddl={folder}", "suite.trials=2", f"run_dir={first}"]))
+    assert cli.main(["export", str(first), "--tasks", str(tasks)]) == 0
+    assert sorted(file.name for file in tasks.iterdir()) == ["put_the_plate_on_the_stove.bddl", "put_the_plate_on_the_stove.npz"]
+    evaluate(load_config([*settings, f"suite.bddl={tasks}", f"run_dir={second}"]))
+    ends = [[result.final_state_sha256 for result in load_run(run).results] for run in (first, second)]
+    assert len(set(ends[0])) == 2
+    assert ends[0] == ends[1]
+    with pytest.raises(ConfigError, match="are in a file already"):
+        export([str(second), "--tasks", str(tmp_path / "again")])
+
+
+def test_the_task_of_the_collection_is_the_episode_of_stock_libero() -> None:
+    file = need_case("custom_libero_task/place_the_plate_on_the_cooker.bddl")
+    need_suite("libero_spatial")
+    suite = custom(file.parent)
+    suite.check_ready()
+    (stock,) = stock_moments(file, trials=1)
+    env = suite.make_env(("primary", "wrist"))
+    observation, _ = env.reset()
+    assert_same_picture(observation, stock[0])
+    for action, expected in zip(actions_of(0, STEPS), stock[1:], strict=True):
+        observation, *_ = env.step(action)
+        assert_same_physics(env, expected)
+        assert_same_picture(observation, expected)
     env.close()

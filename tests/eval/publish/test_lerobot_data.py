@@ -127,3 +127,11 @@ def test_lerobot_itself_opens_it(demos: tuple[Path, Path]) -> None:
     )
     first = imageio.imread(io.BytesIO(pq.read_table(data / "data").to_pylist()[7]["observation.images.primary"]["bytes"]))
     np.testing.assert_array_equal(np.transpose(opened["image"], (1, 2, 0)), first)
+
+
+def test_it_is_played_again_to_the_same_ends(demos: tuple[Path, Path], tmp_path: Path) -> None:
+    replay = ["suite=toy", "policy=replay", f"policy.run={demos[1]}", "suite.chain=2", "suite.goal=0.5", "suite.trials=2"]
+    again = load_run(evaluate(load_config([*replay, "workers=1", "video=none", f"run_dir={tmp_path / 'again'}"])).folder)
+    ends = [[(r.spec, r.success, r.steps) for r in run.results] for run in (load_run(demos[0]), again)]
+    assert ends[0] == ends[1]
+    assert all(success for _, success, _ in ends[0])
