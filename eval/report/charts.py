@@ -210,6 +210,8 @@ def _points(name: str, number: int, labels: Sequence[str], value: Any, low: Any,
     return {
         "type": "scatter",
         "mode": "markers",
+        "orientation": "h",  # several runs' marks are one below the other
+        "offsetgroup": str(number),
         "name": _inert(name),
         "x": x,
         "y": [_inert(label) for label in labels],
@@ -244,6 +246,7 @@ def _figure(traces: list[Figure], rows: int, title: str, axis: Mapping[str, Any]
     layout = _layout(_MARGIN_HEIGHT + _ROW_HEIGHT * max(1, rows), legend)
     layout["xaxis"] = {"title": {"text": title}, **axis}
     layout["yaxis"] = {"automargin": True, "autorange": "reversed", "type": "category", **_SPACED_TICKS}
+    layout["scattermode"] = "group"
     return {"data": traces, "layout": layout}
 
 
