@@ -34,13 +34,17 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--port is for --watch: a report that is not watched is not served.")
     if arguments.watch and arguments.failures:
         raise ConfigError("--failures is for runs that are over: a watched page would play the failed episodes again each time.")
+    index = _is_folder_of_runs(arguments.runs)
+    if index and (arguments.watch or arguments.failures):
+        option = "--watch follows" if arguments.watch else "--failures looks into"
+        raise ConfigError(f"{option} runs, and {arguments.runs[0]} is a folder of several; name those that are meant.")
     first = arguments.runs[0].resolve()
     output = arguments.output or first.with_name(f"{first.name}--report")
     question = Question(arguments.margin / 100, arguments.alpha, allow_different_protocols=True, allow_incomplete=True)
     console = make_console()
     if arguments.watch:
         outcome = watch(arguments.runs, output, question, arguments.videos, arguments.share, arguments.port, _say_address)
-    elif _is_folder_of_runs(arguments.runs):
+    elif index:
         with progress_for(console):
             page = write_index(first, output, question, arguments.videos, arguments.share, stage)
         outcome = ReportOutcome(page, 0)

@@ -58,7 +58,7 @@ def test_the_index_lists_runs_newest_first_with_their_reports(results: Path, tmp
         "75.0 %",
         "53.0 - 90.2 %",
         "2026-01-01 10:00",
-        "1 / 1 (2 not run) episodes, 1 errors; <span",
+        "1 / 1 episodes, 2 not run, 1 errors; <span",
         "line 1 is damaged",
         "with notes",
     ):
@@ -98,7 +98,9 @@ def test_an_index_replaces_an_index_and_nothing_else(results: Path, tmp_path: Pa
             write_index(results, output, ASK)
     assert main(["report", str(tmp_path / "mine")]) == 2
     assert "is not a run" in capsys.readouterr().err
-    assert main(["report", str(results), "--watch"]) == 2
+    for option in ("--watch", "--failures"):
+        assert main(["report", str(results), option]) == 2
+        assert "name those that are meant" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
