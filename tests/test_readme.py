@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs results/RUN, BASELINE, CURRENT and ANOTHER; the last three can tell a margin of 5 points."""
     folder = tmp_path_factory.mktemp("readme")
     write_files(folder)
-    assert cli.main(["policy=random", *SHORT_RUN, f"run_dir={folder / 'results' / 'RUN'}"]) == 0
+    assert cli.main(["policy=random", *SHORT_RUN, "suite.image_size=64", f"run_dir={folder / 'results' / 'RUN'}"]) == 0
     assert cli.main(["suite=toy", "policy=push", "suite.trials=50", "video=none", f"run_dir={folder / 'BASELINE'}"]) == 0
     for copy in ("CURRENT", "ANOTHER"):
         shutil.copytree(folder / "BASELINE", folder / copy)
@@ -81,8 +81,16 @@ def test_a_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPa
     elif arguments[0] in ("sweep", "--multirun", "-m"):
         arguments += SHORT_RUN[1:]
     elif "=" in arguments[0] and not arguments[0].startswith("resume="):
-        arguments += SHORT_RUN
+        arguments += [*SHORT_RUN, *shortened(arguments)]
     assert exit_code(arguments) == 0
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """Shorter episodes or smaller pictures, where all suites and the policy take them."""
+    suites, _ = split_suites(arguments)
+    if all(suite.startswith("libero") for suite in suites):
+        return ["suite.horizon=20"]
+    return ["suite.image_size=64"] if suites == ["robosuite"] and "policy=small" not in arguments else []
 
 
 def exit_code(arguments: list[str]) -> int | str | None:

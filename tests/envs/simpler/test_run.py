@@ -51,6 +51,7 @@ def trajectories(outcome):
     return {each["meta"]["task"]: {k: each[k].tobytes() for k in ("actions", "render_states", "physics_states")} for each in loaded}
 
 
+@pytest.mark.slow
 def test_episodes_are_the_same_alone_in_another_order_and_in_two_workers(assets, vulkan, tmp_path):
     names = ("stack_ep00.scripted", "carrot_ep00.scripted")
     alone = run(names[1:], tmp_path, "tasks=[widowx_carrot_on_plate]", "episodes_per_task=1", "workers=1", "video=none", name="one")
