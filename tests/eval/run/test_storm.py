@@ -50,9 +50,10 @@ def test_a_writer_that_dies_at_any_call_loses_nothing(tmp_path: Path, strikes: i
     told.touch()
     finished_runs = deaths = 0
     for _ in range(strikes):
+        number = generator.randint(1, 60)  # drawn here: what a child draws, the next one draws again
         child = os.fork()
         if child == 0:
-            _write_until_struck(run, config, told, generator.randint(1, 60))
+            _write_until_struck(run, config, told, number)
         _, status = os.waitpid(child, 0)
         deaths += os.WIFSIGNALED(status)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
