@@ -162,16 +162,17 @@ def test_drawn_states_are_handed_on_and_give_the_same_episodes(folder: Path, tmp
         export([str(second), "--tasks", str(tmp_path / "again")])
 
 
-def test_the_task_of_the_collection_is_the_episode_of_stock_libero() -> None:
+@pytest.mark.parametrize("steps", [8, pytest.param(25, marks=pytest.mark.slow)])
+def test_the_task_of_the_collection_is_the_episode_of_stock_libero(steps: int) -> None:
     file = need_case("custom_libero_task/place_the_plate_on_the_cooker.bddl")
     need_suite("libero_spatial")
     suite = custom(file.parent)
     suite.check_ready()
-    (stock,) = stock_moments(file, trials=1)
+    (stock,) = stock_moments(file, 1, steps)
     env = suite.make_env(("primary", "wrist"))
     observation, _ = env.reset()
     assert_same_picture(observation, stock[0])
-    for action, expected in zip(actions_of(0, STEPS), stock[1:], strict=True):
+    for action, expected in zip(actions_of(0, steps), stock[1:], strict=True):
         observation, *_ = env.step(action)
         assert_same_physics(env, expected)
         assert_same_picture(observation, expected)
