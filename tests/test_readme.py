@@ -51,7 +51,16 @@ def is_run(command: str) -> bool:
 
 COMMANDS = sorted({command for page in PAGES if page.stem in RUN for command in commands_of(page) if is_run(command)})
 # Minutes each; what they do is tested piece by piece beside the code.
-SLOW = ("doctor", "bench suite=libero_spatial", "bench policy=openvla", "suite=libero_all")
+SLOW = (
+    "bench policy=openvla",
+    "bench suite=libero_spatial",
+    "doctor",
+    "policy=small",
+    "render results/RUN --episodes",
+    "suite=libero_all",
+    "suite=libero_goal policy=random episodes_per_task",
+    "suite=robosuite suite.trials=50 policy=small",
+)
 MARKED = [pytest.param(command, marks=pytest.mark.slow) if command.startswith(SLOW) else command for command in COMMANDS]
 SHORT_RUN = ["tasks=[0]", "episodes_per_task=1", "workers=1", "video=none"]
 SHORT_BENCH = ["episodes=1", "chunks=[8]", "workers=[1]", "suite.horizon=8"]

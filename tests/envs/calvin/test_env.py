@@ -16,6 +16,7 @@ from vlagym.errors import ConfigError, DependencyError, EnvError
 IDLE = np.array([0, 0, 0, 0, 0, 0, 1.0])
 
 
+@pytest.mark.slow
 def test_the_contract_is_kept(suite, egl):
     check_suite(suite)
 

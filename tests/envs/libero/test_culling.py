@@ -10,7 +10,7 @@ from vlagym.envs.robosuite._rendering import Renderer
 
 @pytest.mark.parametrize(
     ("name", "task", "mirrors"),
-    [("libero_goal", 0, 1), ("libero_10", 3, 0)],  # the first has a stove, whose top reflects
+    [("libero_goal", 0, 1), pytest.param("libero_10", 3, 0, marks=pytest.mark.slow)],  # the first has a stove, whose top reflects
 )
 def test_pictures_are_the_same_without_what_cannot_show(libero, name, task, mirrors):
     env = libero(name).make_env(())

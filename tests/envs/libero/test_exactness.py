@@ -144,6 +144,7 @@ def absolute_is_the_stock_loop_with_use_delta_off(libero, name: str, task: int, 
     env.close()
 
 
+@pytest.mark.slow
 def test_absolute_actions_do_what_they_do_in_the_stock_loop(libero):
     absolute_is_the_stock_loop_with_use_delta_off(libero, "libero_spatial", 0, 12)
 

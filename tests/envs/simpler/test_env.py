@@ -29,6 +29,7 @@ def actions():
     return rng.uniform(-1, 1, (6, 7)) * [0.04, 0.04, 0.04, 0.15, 0.15, 0.15, 1]
 
 
+@pytest.mark.slow
 def test_contract(vulkan, widowx):
     check_suite(widowx, "widowx_stack_cube", steps=4)
 

@@ -97,6 +97,7 @@ def test_settings_and_tasks_need_no_simulator():
     assert done.stdout.split("\n")[:2] == ["1722", "[]"]
 
 
+@pytest.mark.slow
 def test_the_doctor_knows_the_picture(vulkan, visual_matching):
     checks = {check.name: check for check in visual_matching.doctor()}
     assert all(check.ok is not False for check in checks.values())

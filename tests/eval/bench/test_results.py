@@ -14,6 +14,7 @@ from vlagym.eval.bench import results as bench_results
 from vlagym.eval.cli.bench import main as bench
 
 
+@pytest.mark.slow
 def test_every_command_is_measured_on_runs_of_that_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept, figures = tmp_path / "kept", tmp_path / "figures.json"
     settings = ["results=100", "suites=2", "tasks=3", "seeds=1", "repeats=1", f"folder={kept}", f"json={figures}"]

@@ -58,7 +58,7 @@ RANDOM = ("policy=random", "policy.chunk=8")
 BENCHMARKS = [
     pytest.param("robosuite", ["policy=scripted", "tasks=[lift]", "suite.image_size=64"], id="robosuite"),
     pytest.param("libero_goal", [*RANDOM, "tasks=[0]", "suite.horizon=12"], id="libero", marks=pytest.mark.slow),
-    pytest.param("calvin_d", [*RANDOM, "suite.steps_per_subtask=12"], id="calvin"),
+    pytest.param("calvin_d", [*RANDOM, "suite.steps_per_subtask=12"], id="calvin", marks=pytest.mark.slow),
     pytest.param("simpler_widowx", [*RANDOM, "tasks=[0]"], id="simpler", marks=pytest.mark.slow),
 ]
 
