@@ -33,6 +33,7 @@ BENCHMARKS: Registry[Callable[..., Suite]] = Registry(
         "libero_demonstrations": "vlagym.envs.libero.demonstrations:LiberoDemonstrationsSuite",
         "libero_object_temp": "vlagym.envs.libero.pro:LiberoObjectTempSuite",
         "libero_para": "vlagym.envs.libero.para:LiberoParaSuite",
+        "calvin_demonstrations": "vlagym.envs.calvin.demonstrations:CalvinDemonstrationsSuite",
         "calvin": "vlagym.envs.calvin.suite:CalvinSuite",
         "simpler": "vlagym.envs.simpler.suite:SimplerSuite",
     },

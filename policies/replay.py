@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..edges.settings import Chunks, Text
+from ..envs.calvin.recorded import is_calvin_data
 from ..envs.demonstrations import Demonstrated, demonstration_files
 from ..envs.suite import Suite
 from ..errors import ConfigError, PolicyError
@@ -100,6 +101,7 @@ _DEMONSTRATED = {
     "libero": ("libero_demonstrations", ("image_size", "mujoco_version")),
     "libero_custom": ("libero_demonstrations", ("image_size", "mujoco_version", "bddl")),
     "robosuite": ("robosuite_demonstrations", ("image_size",)),
+    "calvin": ("calvin_demonstrations", ("scene", "action_form", "calvin_env_revision", "renderer")),
 }
 _ALWAYS = ("name", "instructions", "variation")
 
@@ -115,13 +117,14 @@ def suite_to_play(policy: Mapping[str, Any], suite: Mapping[str, Any]) -> dict[s
         ConfigError: Nobody can say where demonstrations of this suite begin.
     """
     run = policy.get("run")
-    if policy["name"] != "replay" or not isinstance(run, str) or not _are_demonstrations(run):
+    if policy["name"] != "replay" or not isinstance(run, str):
         return dict(suite)
-    if suite.get("benchmark") not in _DEMONSTRATED:
-        raise ConfigError(
-            f"policy.run={run}: demonstrations (HDF5) are played in LIBERO's suites, libero_custom and robosuite, not in "
-            f"{suite['name']}."
-        )
+    calvins = is_calvin_data(Path(run).expanduser())
+    if not calvins and not _are_demonstrations(run):
+        return dict(suite)
+    if suite.get("benchmark") not in _DEMONSTRATED or calvins != (suite["benchmark"] == "calvin"):
+        where = "CALVIN's suites" if calvins else "LIBERO's suites, libero_custom and robosuite"
+        raise ConfigError(f"policy.run={run}: such demonstrations are played in {where}, not in {suite['name']}.")
     benchmark, kept = _DEMONSTRATED[suite["benchmark"]]
     settings = {name: suite[name] for name in (*_ALWAYS, *kept) if name in suite}
     return {**settings, "benchmark": benchmark, "demonstrations": run}

@@ -2,16 +2,13 @@
 
 The 130 ``.pruned_init`` files of hf-libero, and those of LIBERO-plus, are torch archives (a zip with a member ``archive/data.pkl``)
 that hold one pickled numpy array float64[trials, 1 + nq + nv] (time, qpos, qvel of MuJoCo). Upstream reads them with
-``torch.load``, which runs whatever code the pickle names. Here the five names that a pickled array needs are answered by inert
-recorders, every other name is refused before anything is called, and the array is built from the recorded bytes.
+``torch.load``, which runs whatever code the pickle names. Here nothing that it names is called (see `vlagym.edges.pickles`), and
+the array is built from the recorded bytes.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
-import pickletools
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...edges.pickles import MALFORMED, ForbiddenError, PickledArray, PickledDtype, unpickled
 from ...errors import AssetError
 
 if TYPE_CHECKING:
@@ -26,73 +24,12 @@ if TYPE_CHECKING:
 
 # The largest file of hf-libero 0.1.4 is 59 kB; the bounds keep a crafted one from exhausting memory.
 MAX_PICKLE_BYTES = 16 << 20
-MAX_MEMO_INDEX = 1 << 16
 
 OF_PACKAGE = "Put hf-libero's own file back: vla-eval install libero --force"
 
 
 class _DamagedError(Exception):
     """A file does not hold initial states; says why."""
-
-
-class _ForbiddenError(Exception):
-    """A pickle names something that a float64 array does not need."""
-
-
-class _PickledDtype:
-    """What a pickle says about a dtype: its code (``f8``) and, in its state, its byte order."""
-
-    def __init__(self, code: Any) -> None:
-        self.code = code
-        self.byte_order = "="
-
-    def __setstate__(self, state: Any) -> None:
-        self.byte_order = state[1]
-
-    def __str__(self) -> str:
-        return f"{self.byte_order}{self.code}"
-
-
-class _PickledArray:
-    """What a pickle says about an array, nothing of it interpreted yet."""
-
-    def __init__(self) -> None:
-        self.state: tuple[Any, ...] | None = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits exactly the names by which numpy pickles an array, and none of numpy's own code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # numpy 2 moved `core` to `_core`; both spellings mean the same.
-        match f"{module}.{name}":
-            case "numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct":
-                return self._new_array
-            case "numpy.dtype":
-                return self._new_dtype
-            case "_codecs.encode":
-                return self._encode
-            case "numpy.ndarray":
-                return "numpy.ndarray"
-            case other:
-                raise _ForbiddenError(other)
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise _ForbiddenError(f"persistent id {pid!r}")
-
-    def _new_array(self, cls: Any, shape: Any, dtype: Any) -> _PickledArray:
-        return _PickledArray()
-
-    def _new_dtype(self, code: Any, align: Any, copy: Any) -> _PickledDtype:
-        return _PickledDtype(code)
-
-    def _encode(self, text: str, encoding: str) -> bytes:
-        if encoding != "latin1":
-            raise _ForbiddenError(f"_codecs.encode to {encoding!r}")
-        return text.encode("latin1")
 
 
 def load_init_states(path: str | Path, remedy: str = OF_PACKAGE) -> NDArray[np.float64]:
@@ -151,20 +88,16 @@ def _read_pickle(path: Path) -> bytes:
 
 def _unpickle(data: bytes) -> Any:
     try:
-        # The unpickler allocates as many memo slots as the largest index says, whatever the size of the file.
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > MAX_MEMO_INDEX:
-                raise _DamagedError(f"its pickle uses memo index {argument}")
-        return _ArrayUnpickler(io.BytesIO(data)).load()
-    except _ForbiddenError as error:
+        return unpickled(data)
+    except ForbiddenError as error:
         raise _DamagedError(f"its pickle names {error}, which no array of initial states needs; nothing was executed") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, MemoryError) as error:
+    except MALFORMED as error:
         raise _DamagedError(f"its pickle is malformed ({error})") from error
 
 
 def _to_array(pickled: Any) -> NDArray[np.float64]:
     match pickled:
-        case _PickledArray(state=(int(), tuple(shape), _PickledDtype() as dtype, bool(fortran), bytes(buffer))):
+        case PickledArray(state=(int(), tuple(shape), PickledDtype() as dtype, bool(fortran), bytes(buffer))):
             pass
         case _:
             raise _DamagedError("its pickle does not hold one numpy array")

@@ -29,7 +29,8 @@ def demonstrations_told(run: Run) -> Iterator[str]:
                 continue
             shown = suite.demonstration(result.spec.task, result.spec.trial)
             ends = f"ends in success after {result.steps} of" if result.success else "does not end in success after its"
-            yield f"{result.spec.task}/{shown.name} {ends} {len(shown.actions)} actions; {_states_told(run, result, shown.states)}"
+            states = f"; {_states_told(run, result, shown.states)}" if shown.states.size else "."
+            yield f"{result.spec.task}/{shown.name} {ends} {len(shown.actions)} actions{states}"
 
 
 def _states_told(run: Run, result: EpisodeResult, shown: Float64Array) -> str:
