@@ -101,7 +101,7 @@ class LiveProgress(Progress):
         self._waiting.clear()
 
     def noticed(self, sentence: str) -> None:
-        self._live.console.print(sentence, highlight=False, markup=False)
+        self._live.console.print(sentence, highlight=False, markup=False, soft_wrap=True)  # paths can be copied
 
     def waiting(self, name: str, seconds: float) -> None:
         self._waiting[name] = seconds
