@@ -28,7 +28,7 @@ def chromium(profile: Path) -> Any:
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
 
 
-def wait_for(browser: Any, script: str, seconds: float = 30) -> Any:
+def wait_for(browser: Any, script: str, seconds: float = 60) -> Any:
     """What the script returns once that is something."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
