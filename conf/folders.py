@@ -56,7 +56,7 @@ def folders() -> tuple[Folder, ...]:
         ConfigError: One of the others is not a folder of settings, or two have a file of one name.
     """
     own = os.environ.get(VARIABLE)
-    added = [*package_folders(), *([Folder(Path(own).expanduser(), own)] if own else [])]
+    added = [*package_folders(), *([Folder(Path(own).expanduser().absolute(), own)] if own else [])]
     for folder in added:
         _check_layout(folder)
     _check_names((OURS, *added))

@@ -43,7 +43,7 @@ be told from the best. With --real TABLE, at least three runs are compared with 
 TABLE is a CSV file (policy, task, rate in percent, episodes) or `simplerenv`: SimplerEnv's published rates, shown against its own
 simulated ones where no run is named. NAME=RUN says which of the table's policies a run is of.
 
-exit code of two sides: 0 no regression, 1 regression, 2 cannot tell or bad input
+exit code of two sides: 0 no regression, 1 regression, 2 bad input, 3 cannot tell
 """
 
 

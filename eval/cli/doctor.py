@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ...conf import suite_names
 from ...envs.assets import NotFetchedError, assets_dir, locate, manifest_names
-from ...envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version, package_states
+from ...envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version, package_states, require_python
 from ...envs.registry import make_suite
 from ...envs.rendering_probe import check_offscreen_gl, offscreen_backend
 from ...envs.suite import Check
@@ -145,6 +145,11 @@ def _packages() -> Iterator[Check]:
     yield _package_check("vlagym", package_states(), "pip install --upgrade vlagym")
     yield _opencv()
     for benchmark in BENCHMARK_PACKAGES:
+        try:
+            require_python(benchmark)
+        except DependencyError as error:
+            yield Check(benchmark, None, str(error))
+            continue
         if states := package_states(benchmark):
             yield _package_check(benchmark, states, f"vla-eval install {benchmark}")
     for package in ("torch", "transformers"):

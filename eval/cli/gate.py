@@ -40,7 +40,7 @@ given.
   resume=RUN           finish an interrupted gate
   markdown=FILE, json=FILE, junit=FILE  where to write the outcome
 
-exit code: 0 no regression, 1 regression, 2 cannot tell or bad input, 130 interrupted
+exit code: 0 no regression, 1 regression, 2 bad input, 3 cannot tell, 130 interrupted
 """
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..record.console import make_console
 from ..record.merge import merge
+from ..record.progress import progress_for
 from ..tables.success import as_rich, success_sheet
 from .arguments import CommandParser
 
@@ -18,8 +19,10 @@ def main(argv: Sequence[str]) -> int:
         VlagymError: Not a run, one that is still running, shards that do not belong together, or a full disk.
     """
     arguments = _parser().parse_args(argv)
-    merged = merge(arguments.run)
-    run, console = merged.run, make_console()
+    console = make_console()
+    with progress_for(console):
+        merged = merge(arguments.run)
+    run = merged.run
     console.print(as_rich(success_sheet(run.table())))
     for notice in run.notices:
         console.print(f"Note: {notice}", style="yellow", highlight=False, markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..._stages import stage
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import RunError
 from ..tables.folder import RunFolder
@@ -46,11 +47,13 @@ def merge(path: Path) -> Merged:
     """
     folder = RunFolder(path)
     with folder.open_log() as log:
+        stage("reading and checking what the shards have left")
         load_run(path)  # everything is checked before anything is written
         header, by_file = folder.header(), folder.results_by_file()
         _check_agreement(by_file)
         own = by_file.get(folder.episodes_file, {})
         new = [result for result in folder.results() if own.get(result.spec) != result]
+        stage(f"writing {len(new)} episodes into {folder.episodes_file.name}")
         log.repair()
         log.extend(new)
         folder.write_header(header)
@@ -58,6 +61,7 @@ def merge(path: Path) -> Merged:
         for file in (*episode_files(path).values(), *sheet_files(path).values()):
             file.unlink()
         remove_parts(path)
+    stage("reading the joined run and writing its tables")
     run = load_run(path)
     others = {
         "categories": (run.categories(), category_sheet),

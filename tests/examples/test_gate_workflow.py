@@ -58,15 +58,15 @@ def test_the_workflow_is_one_and_names_what_there_is(workflow: dict[str, Any]) -
     assert workflow[True] == {"pull_request": None, "workflow_dispatch": None}  # YAML takes the key "on" for true
     assert all(("uses" in step) != ("run" in step) for step in steps_of(workflow))
     settings = workflow["env"]
-    assert settings["VLAGYM_VERSION"] == vlagym.__version__
-    assert settings["ASSETS"] in manifest_names()
+    assert settings["VLAGYM_WHEEL"] == f"wheels/vlagym-{vlagym.__version__}-py3-none-any.whl"
+    assert settings["ASSETS"] in ("", *manifest_names())
     assert settings["POLICY"] in group_names("policy")
     assert settings["BENCHMARK"] in BENCHMARK_PACKAGES
     for command in commands_of_ours(workflow):
         assert command in COMMANDS or "=" in command
     used = set(re.findall(r"\$\{\{ env\.(\w+) \}\}|\$(\w+)", WORKFLOW.read_text(encoding="utf-8")))
     names = {a or b for a, b in used}
-    assert names - {"manifests", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} <= set(settings)
+    assert names - {"manifests", "status", "PWD", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} <= set(settings)
 
 
 def test_assets_are_kept_by_what_the_manifests_say(workflow: dict[str, Any], tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_assets_are_kept_by_what_the_manifests_say(workflow: dict[str, Any], tmp
 def repository(run_toy: Callable[..., Outcome], tmp_path: Path) -> Path:
     """A checkout with a baseline, of which only the three files that the workflow asks for are committed."""
     run = run_toy("video=none", name="run").folder
-    baseline = tmp_path / "repository" / "baselines" / "libero_goal"
+    baseline = tmp_path / "repository" / "baselines" / "lift"
     baseline.mkdir(parents=True)
     for name in ("config.yaml", "run.json", "episodes.jsonl"):
         shutil.copy(run / name, baseline)
@@ -91,8 +91,19 @@ def repository(run_toy: Callable[..., Outcome], tmp_path: Path) -> Path:
 
 def test_a_policy_that_is_as_good_passes(workflow: dict[str, Any], repository: Path) -> None:
     assert run_step(workflow, "Gate", repository, POLICY="push", MARGIN="30") == 0
-    assert (repository / "gate-outcome" / "gate.md").read_text().startswith("# ✅ No regression: gate against libero_goal")
+    assert (repository / "gate-outcome" / "gate.md").read_text().startswith("# ✅ No regression: gate against lift")
     assert not list(repository.glob("gate/videos/*.mp4"))
+
+
+def test_what_cannot_be_told_fails_unless_it_may_pass(workflow: dict[str, Any], repository: Path, capfd: Any) -> None:
+    """Twenty pairs of equal outcomes do not suffice for a margin of 2 points."""
+    assert run_step(workflow, "Gate", repository, POLICY="push", MARGIN="2") == 3
+    assert "::warning::The gate cannot tell" in capfd.readouterr().out
+    shutil.rmtree(repository / "gate")
+    assert run_step(workflow, "Gate", repository, POLICY="push", MARGIN="2", CANNOT_TELL="pass") == 0
+    shutil.rmtree(repository / "gate")
+    refused = run_step(workflow, "Gate", repository, POLICY="pusch", CANNOT_TELL="pass")
+    assert refused == 2, "a refusal never passes"
 
 
 def test_a_policy_that_is_worse_fails_and_everything_is_kept(workflow: dict[str, Any], repository: Path) -> None:

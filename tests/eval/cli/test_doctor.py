@@ -209,3 +209,11 @@ def test_a_policy_is_audited(golden: Path, capsys: pytest.CaptureFixture[str], m
 def test_what_is_no_network_cannot_be_audited() -> None:
     with pytest.raises(ConfigError, match="'random' is no network that runs here"):
         doctor.main(["policy=random"])
+
+
+def test_what_a_newer_python_cannot_have_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.python_version_tuple", lambda: ("3", "13", "0"))
+    found = {check.name: check for check in doctor._packages()}
+    for benchmark in ("calvin", "simpler"):
+        assert found[benchmark].ok is None
+        assert "exist for Python 3.11 and older; this is Python 3.13." in found[benchmark].found

@@ -79,8 +79,11 @@ def test_every_command_reads_shards(whole: Path, sharded: Path, tmp_path: Path, 
     assert table == capsys.readouterr().out
     assert main(["compare", str(whole), str(sharded), "--margin", "90"]) == 0
     assert main(["report", str(sharded), "--output", str(tmp_path / "report")]) == 0
+    capsys.readouterr()
     assert main(["merge", str(sharded)]) == 0
-    assert "4 episodes of 2 shards are in" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith("reading and checking what the shards have left ...\nwriting 4 episodes into episodes.jsonl ...\n")
+    assert "4 episodes of 2 shards are in" in printed
 
 
 def test_what_is_missing_is_filled_by_resume(run_toy: Run, whole: Path, records: Records) -> None:
