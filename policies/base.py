@@ -79,6 +79,11 @@ class Policy(ABC):
     episodes_stay: bool = True
     max_episodes: int | None = None
 
+    @property
+    def absent(self) -> bool:
+        """Whether this seat has no place to answer from at present; others are asked meanwhile."""
+        return False
+
     def seats(self, at_once: int) -> Sequence[Policy]:
         """Where it answers: instances that can act at the same time, such as one per connection to a server or one per GPU.
 

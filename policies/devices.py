@@ -30,14 +30,23 @@ def devices_of(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
     names = [str(device) for device in listed if isinstance(device, str | int) and not isinstance(device, bool)]
     if not 0 < len(listed) <= _MOST or len(names) < len(listed) or not all(re.fullmatch(r"cpu|\d{1,3}", name) for name in names):
         raise ConfigError(f"policy.devices must be a list of numbers of GPUs, or cpu, such as [0,1]; got {shown(asked)}.")
+    check_computes_here(settings, "policy.devices")
+    return tuple(names)
+
+
+def check_computes_here(settings: Mapping[str, Any], setting: str) -> None:
+    """Make sure that there can be copies of a policy on several devices, as a setting asks.
+
+    Raises:
+        ConfigError: It answers from elsewhere, or is given one device for all.
+    """
     if launch_of(settings) is not None or settings.get("url") is not None:
         raise ConfigError(
-            f"policy.devices is for a policy that computes here; {settings['name']} asks a server: policy.connections=N asks it "
+            f"{setting} is for a policy that computes here; {settings['name']} asks a server: policy.connections=N asks it "
             "over several connections."
         )
     if settings.get("device") is not None:
-        raise ConfigError("policy.device and policy.devices cannot both be given: the latter lists one device per copy.")
-    return tuple(names)
+        raise ConfigError(f"policy.device and {setting} cannot both be given: the latter gives each copy its device.")
 
 
 def without_devices(settings: Mapping[str, Any]) -> dict[str, Any]:

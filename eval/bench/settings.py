@@ -41,6 +41,17 @@ class PolicyBench:
 
 
 @dataclass(frozen=True)
+class PlanBench:
+    """conf/bench_plan.yaml."""
+
+    plan: Count
+    tasks: Count
+    workers: Processes
+    shards: Few
+    json: Text | None
+
+
+@dataclass(frozen=True)
 class ResultsBench:
     """conf/bench_results.yaml."""
 

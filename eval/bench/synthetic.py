@@ -54,7 +54,7 @@ def write_run(
     config = replace(_settings(), legs=tuple(Leg({"name": s}, {"name": "random"}) for s in suites), seeds=tuple(seeds))
     header = {**environment(), "created": "2026-01-01T00:00:00+0000", "stamp": "2026_01_01-00_00_00", "episodes": len(plan)}
     run = RunFolder(folder)
-    run.create(config, {**header, "plan_sha256": plan_sha256(plan), "legs": legs})
+    run.create(config, {**header, "plan_sha256": plan_sha256(plan), "legs": legs}).close()
     with run.episodes_file.open("w", encoding="utf-8") as file:
         for spec in plan:
             if (came := outcome(spec)) is not None:

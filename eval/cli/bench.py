@@ -1,4 +1,4 @@
-"""`vla-eval bench`: how fast environments run, a policy or its server (``policy=``), or commands on large runs (``results=``)."""
+"""`vla-eval bench`: how fast environments are, a policy (``policy=``), planning (``plan=``), reading large runs (``results=``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...edges.secrets import masked
 from ...edges.settings import check_settings
 from ...envs.registry import make_suite
 from ...policies.registry import make_policy
-from ..bench.settings import EnvironmentsBench, PolicyBench, ResultsBench
+from ..bench.settings import EnvironmentsBench, PlanBench, PolicyBench, ResultsBench
 from ..plan.config import compose_settings
 from ..plan.realtime import MOST_LATENCIES, LatencyProfile
 from ..record.console import make_console
@@ -22,7 +22,7 @@ from ..record.provenance import environment
 from .arguments import as_settings
 
 _BATCHES, _GPU_BATCHES = (1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64)
-_DECLARED = {"bench": EnvironmentsBench, "bench_policy": PolicyBench, "bench_results": ResultsBench}
+_DECLARED = {"bench": EnvironmentsBench, "bench_policy": PolicyBench, "bench_plan": PlanBench, "bench_results": ResultsBench}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,6 +56,8 @@ def _measurement(argv: Sequence[str]) -> tuple[str, Callable[[dict[str, Any]], d
         return "bench_policy", _bench_policy
     if any(argument.startswith("results=") for argument in argv):
         return "bench_results", _bench_results
+    if any(argument.startswith("plan=") for argument in argv):
+        return "bench_plan", _bench_plan
     return "bench", _bench_environments
 
 
@@ -115,6 +117,14 @@ def _write_profile(settings: dict[str, Any], call_ms: Sequence[float], batch: in
     if settings["profile"]:
         latencies = tuple(round(ms, 4) for ms in call_ms[:MOST_LATENCIES])
         LatencyProfile(latencies, settings["policy"]["name"], batch, measured_on).write(Path(settings["profile"]))
+
+
+def _bench_plan(settings: dict[str, Any]) -> dict[str, Any]:
+    from ..bench.planned import measure_plan, plan_table
+
+    costs = measure_plan(settings)
+    make_console().print(plan_table(costs))
+    return {"stages": [asdict(cost) for cost in costs]}
 
 
 def _bench_results(settings: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ COMMANDS = {
     "assets": ("vlagym.eval.cli.assets", "list, fetch and verify the benchmarks' data"),
     "bench": (
         "vlagym.eval.cli.bench",
-        "how fast environments run, a policy (policy=NAME) or reading large runs (results=N)",
+        "how fast environments run, a policy (policy=NAME), planning (plan=N) or reading (results=N) large runs",
     ),
     "compare": ("vlagym.eval.cli.compare", "is one run worse than another, or than a published score?"),
     "convert": ("vlagym.eval.cli.convert", "convert a checkpoint of another framework (rt1, robovlms) to safetensors"),
@@ -85,6 +85,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   policy_timeout_s=S   when the policy does
   trackers=[wandb]     also tell experiment trackers of the run: wandb, tensorboard
   shard=3/64           run the third of 64 parts, in a run_dir that all share; auto: as Slurm or Kubernetes says
+  launcher=ray         on a Ray cluster: launcher.address=auto launcher.workers=64 launcher.gpus_per_seat=1
   run_dir=FOLDER       results/DATE--POLICY--SUITE by default
   config_dir=FOLDER    suites, policies, recipes and variations of your own in files (also --config-dir FOLDER)
   assets.dir=, assets.source=, assets.mirror=, assets.stand_ins=allow|deny

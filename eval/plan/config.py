@@ -41,6 +41,7 @@ from ...errors import ConfigError
 from ...policies import own
 from ...policies.registry import MODELS, POLICIES
 from ...policies.replay import suite_to_play
+from .launcher import LOCAL, LauncherSettings, read_launcher
 from .overrides import as_typed, unquoted
 from .own_files import check_own_files
 from .realtime import Realtime, read_realtime, with_realtime_chosen
@@ -59,11 +60,12 @@ EXECUTION_SETTINGS = (
     "trackers",
     "allow_code",
     "shard",
+    "launcher",
 )
 # A setting of the policy that is one too: where its copies are.
 POLICY_DEVICES = "policy.devices"
-# Names under which a benchmark's users know a setting: CALVIN's episodes are chains.
-OTHER_NAMES = {"num_chains": "episodes_per_task", "suite.annotations": "suite.instructions"}
+# Names under which users know a setting: CALVIN's episodes are chains, and a cluster's workers belong to what launches them.
+OTHER_NAMES = {"num_chains": "episodes_per_task", "suite.annotations": "suite.instructions", "launcher.workers": "workers"}
 
 
 _SENTENCE = "suite.instruction="
@@ -131,6 +133,7 @@ class RunConfig:
     shard: Text | None = None
     realtime: Realtime | None = None
     video_caption: bool = True
+    launcher: LauncherSettings = LOCAL
 
     def __post_init__(self) -> None:
         for name in ("tasks", "trials", "seeds", "egl_devices", "video_cameras", "trackers"):
@@ -169,7 +172,8 @@ class RunConfig:
             raise ConfigError(f"assets must be a mapping of dir, mirror and stand_ins; got {shown(values['assets'])}.")
         check_settings("assets.", AssetSettings, values["assets"])
         plain["realtime"] = read_realtime(values.get("realtime"))
-        check_settings("", cls, {key: value for key, value in plain.items() if key != "realtime"})
+        plain["launcher"] = read_launcher(values.get("launcher"))
+        check_settings("", cls, {key: value for key, value in plain.items() if key not in ("realtime", "launcher")})
         floats = {name: float(plain[name]) for name in _FLOATS if plain.get(name) is not None}
         return cls(**{**plain, **floats, "legs": tuple(legs), "assets": AssetSettings(**values["assets"])})
 
@@ -273,7 +277,12 @@ def compose_settings(overrides: Sequence[str], config_name: str = "config") -> d
     for override in overrides:
         if len(override) > _LONGEST_OVERRIDE or sum(map(override.count, "[{(")) > MAX_DEPTH:
             raise ConfigError(f"the setting {override[:60]}... is too long or nested too deeply to be one.")
-        if override.lstrip("+~").startswith("hydra."):
+        if override.lstrip("+~").startswith("hydra/launcher="):
+            raise ConfigError(
+                f"{override}: the runs of a sweep are not given to Hydra's launchers but run one after the other, each spread as "
+                "far as workers=N, policy.devices=[0,1], launcher=ray or shard=N/M say."
+            )
+        if override.lstrip("+~").startswith(("hydra.", "hydra/")):
             raise ConfigError(
                 f"{override.partition('=')[0]} is a setting of Hydra's launcher and means nothing here: run_dir=FOLDER says where "
                 "results go, and workers=N how many environments run at once."
@@ -366,7 +375,7 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
     from hydra.errors import HydraException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    groups = [o for o in overrides if o.startswith(("suite=", "policy=", "realtime="))]
+    groups = [o for o in overrides if o.startswith(("suite=", "policy=", "realtime=", "launcher="))]
     for override in overrides:
         if "=" not in override.lstrip("+~"):
             return ConfigError(f"{override!r} is not a setting; settings have the form key=value, e.g. workers=2.")
@@ -387,11 +396,11 @@ def _explain(overrides: Sequence[str], error: Exception, config_name: str) -> Co
 
 
 def _unknown_choice(override: str) -> ConfigError | None:
-    """What is wrong with the suite, policy or realtime that an override names, if it names one."""
+    """What is wrong with the suite, policy, realtime or launcher that an override names, if it names one."""
     key, _, value = override.lstrip("+~").partition("=")
     suites, policies = ({*group_names(group), *others} for group, others in _choices().items())
-    if key == "realtime" and value not in group_names("realtime"):
-        return unknown_name("realtime", value, group_names("realtime"))
+    if key in ("realtime", "launcher") and value not in group_names(key):
+        return unknown_name(key, value, group_names(key))
     if key == "suite" and value not in suites:
         return unknown_name("suite", value, suites)
     if key == "policy" and value not in policies and value.lower() in MODELS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ..._registry import unknown_name
@@ -62,30 +62,43 @@ class EpisodeQueue:
     """
 
     def __init__(self, episodes: Iterable[EpisodeSpec]) -> None:
-        self._waiting: dict[tuple[str, str], deque[EpisodeSpec]] = defaultdict(deque)
+        # Tasks that have episodes left, in the order of the plan: no step may cost more where there are thousands of tasks.
+        self._waiting: OrderedDict[tuple[str, str], deque[EpisodeSpec]] = OrderedDict()
         for spec in episodes:
-            self._waiting[spec.suite, spec.task].append(spec)
+            self._waiting.setdefault((spec.suite, spec.task), deque()).append(spec)
+        self._place = {task: number for number, task in enumerate(self._waiting)}
+        self._left = sum(map(len, self._waiting.values()))
         self._task_of_worker: dict[int, tuple[str, str]] = {}
 
     def __len__(self) -> int:
-        return sum(len(waiting) for waiting in self._waiting.values())
+        return self._left
 
     def take(self, worker: int) -> EpisodeSpec | None:
         """The next episode for a worker: of its own task, else of a task nobody is on, else of the one with most left."""
-        left = {task: len(waiting) for task, waiting in self._waiting.items() if waiting}
-        if not left:
+        if not self._waiting:
             return None
         task = self._task_of_worker.get(worker)
-        if task not in left:
+        if task is None or task not in self._waiting:
             others = {t for w, t in self._task_of_worker.items() if w != worker}
-            unclaimed = [t for t in left if t not in others]
-            task = unclaimed[0] if unclaimed else max(left, key=lambda t: left[t])
+            unclaimed = next((t for t in self._waiting if t not in others), None)
+            task = unclaimed or max(self._waiting, key=lambda t: len(self._waiting[t]))
             self._task_of_worker[worker] = task
-        return self._waiting[task].popleft()
+        spec = self._waiting[task].popleft()
+        if not self._waiting[task]:
+            del self._waiting[task]
+        self._left -= 1
+        return spec
 
     def put_back(self, spec: EpisodeSpec, worker: int) -> None:
         """Return an episode whose worker failed; it is the next of its task, for any worker."""
-        self._waiting[spec.suite, spec.task].appendleft(spec)
+        task = (spec.suite, spec.task)
+        if task not in self._waiting:
+            place = self._place.setdefault(task, len(self._place))
+            self._waiting[task] = deque()
+            for later in [other for other in self._waiting if self._place[other] > place]:
+                self._waiting.move_to_end(later)
+        self._waiting[task].appendleft(spec)
+        self._left += 1
         self._task_of_worker.pop(worker, None)
 
 

@@ -1,4 +1,4 @@
-"""Whole messages between the main process and a worker, through a pair of sockets.
+"""Whole messages between the main process and a worker, through a pair of connected sockets.
 
 The main process's end never blocks: what a worker has sent of a message is kept until the rest is there, and what the socket does
 not take yet is sent as it empties. A worker that is stopped in the middle of a message thus holds up nobody, however long the
@@ -29,6 +29,10 @@ class Channel:
         self._outgoing: deque[memoryview] = deque()
         self._buffer, self._is_header = bytearray(_HEADER.size), True
         self._missing = memoryview(self._buffer)
+
+    def set_blocking(self, blocks: bool) -> None:
+        """Whether `send` and `receive` wait."""
+        self._socket.setblocking(blocks)
 
     def fileno(self) -> int:
         """The socket's descriptor, for `selectors`."""

@@ -24,10 +24,10 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, RunError
 from ...policies.audit import batch_record
 from ...policies.base import Policy
-from ...policies.devices import devices_of, without_devices
+from ...policies.devices import without_devices
 from ...policies.own import code_record
 from ...policies.registry import check_policy_settings, make_policy, own_code
-from ..plan.config import EXECUTION_SETTINGS, POLICY_DEVICES, Leg, RunConfig, default_run_dir
+from ..plan.config import EXECUTION_SETTINGS, OTHER_NAMES, POLICY_DEVICES, RunConfig, default_run_dir
 from ..plan.plan import EpisodeQueue, plan_episodes, plan_sha256
 from ..plan.shard import Shard, shard_of
 from ..plan.trust import check_trusted
@@ -44,7 +44,7 @@ from ..tables.subject import subjects
 from ..tables.success import chain_sheet, chain_table, group_sheet, group_table, success_table, write_summary
 from ..tables.variants import category_sheet, category_table, coverages_of, variants_of, weighted_totals_of
 from .incomplete import find_incomplete
-from .launcher import LocalLauncher, end_if_imported_again
+from .launcher import Launcher, end_if_imported_again
 from .pools import Pools
 from .recorded import check_not_imported, check_not_live, check_same, check_same_policy, check_same_settings
 from .remote_seats import RemoteSeats
@@ -115,8 +115,9 @@ def evaluate(
     """
     end_if_imported_again()
     shard = shard_of(config.shard, os.environ)
-    with _no_exit(), config.assets.in_force():
-        evaluation = _Evaluation(replace(config, shard=None), None, make_queue, stopped, shard, live, pools)
+    pools = pools or Pools()
+    with _no_exit(), config.assets.in_force(), pools.launcher(config.launcher) as launcher:
+        evaluation = _Evaluation(replace(config, shard=None), launcher, None, make_queue, stopped, shard, live, pools)
         return evaluation.start(subscribers) if shard is None else evaluation.start_shard(subscribers)
 
 
@@ -156,8 +157,8 @@ def resume(
             config = replace(config, assets=replace(config.assets, mirror=None))
         if execution is not None:
             config = replace(config.with_execution_of(execution, names), shard=None)
-        with config.assets.in_force():
-            return _Evaluation(config, folder, make_queue, stopped, shard).resume(log, subscribers)
+        with config.assets.in_force(), Pools().launcher(config.launcher) as launcher:
+            return _Evaluation(config, launcher, folder, make_queue, stopped, shard).resume(log, subscribers)
 
 
 class _Evaluation:
@@ -166,6 +167,7 @@ class _Evaluation:
     def __init__(
         self,
         config: RunConfig,
+        launcher: Launcher,
         folder: RunFolder | None = None,
         make_queue: MakeQueue = EpisodeQueue,
         stopped: Callable[[Outcome], None] = lambda outcome: None,
@@ -174,6 +176,11 @@ class _Evaluation:
         pools: Pools | None = None,
     ) -> None:
         self.config = config
+        if live is not None and (config.launcher.seats or config.launcher.gpus_per_seat):
+            raise ConfigError(
+                "launcher.seats is for a policy that is named; this one is an object of its own, and answers where it is."
+            )
+        self.launcher = launcher
         self.live = live
         self.pools = pools
         self.shard = shard
@@ -191,6 +198,9 @@ class _Evaluation:
             stage(f"checking the packages and the data of {suite.name}")
             suite.check_ready()
             suite.render_devices(config.egl_devices)
+        if config.launcher.name != "local":
+            stage("joining the cluster")
+        launcher.open()
         self.created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self.header = {
             "run_id": uuid.uuid4().hex,
@@ -354,7 +364,7 @@ class _Evaluation:
                     self._note_policy(number, policy)
                     self._write_record()
                 if missing:
-                    self._run_leg(suite, self.config.legs[number], policy, missing, undrawn, subscribers)
+                    self._run_leg(number, policy, missing, undrawn, subscribers)
 
     def _summarise(self, interrupted: bool = False) -> Outcome:
         """Write the tables of what is on the disk: what counts is what can be read back. A shard's are nobody's summary."""
@@ -386,14 +396,14 @@ class _Evaluation:
 
     def _run_leg(
         self,
-        suite: Suite,
-        leg: Leg,
+        number: int,
         policy: Policy,
         episodes: list[tuple[int, EpisodeSpec]],
         undrawn: Mapping[EpisodeSpec, EpisodeResult],
         subscribers: Sequence[Subscriber],
     ) -> None:
         assert self.folder is not None
+        suite, leg = self.suites[number], self.config.legs[number]
         record = RecordSettings(
             run_dir=self.folder.path.resolve(),
             stamp=self.header["stamp"],
@@ -403,15 +413,18 @@ class _Evaluation:
             fps=self.config.video_fps or suite.action_spec.control_hz,
             caption=self.config.video_caption,
         )
+        devices = suite.render_devices(self.config.egl_devices)
+        elsewhere = self.header["legs"][number]["suite_provenance"] if self.launcher.elsewhere else None
         runner = Runner(
             policy,
-            worker_settings(suite, policy, record, suite.render_devices(self.config.egl_devices), self.config.realtime),
-            default_worker_count(len(episodes), self.config.workers),
+            worker_settings(suite, policy, record, devices, self.config.realtime, elsewhere),
+            default_worker_count(len(episodes), self.config.workers, self.launcher),
             self.config.worker_timeout_s,
             self.config.attempts,
             subscribers,
             self.config.policy_timeout_s,
             self.pools,
+            self.launcher,
         )
         runner.run(episodes, self.make_queue([spec for _, spec in episodes]), undrawn)
 
@@ -423,7 +436,7 @@ class _Evaluation:
             sentences = [s for task in suite.tasks() if task.name in planned for s in _told(suite, task)]
             if self.live is not None:
                 continue
-            devices_of(leg.policy)
+            self.launcher.seats(leg.policy)
             check_policy_settings(without_devices(leg.policy), suite, sentences, may_build=number != self.legs[0])
         first = [self._make_policy(number) for number in self.legs[:1]]
         return chain(first, map(self._make_policy, self.legs[1:]))
@@ -432,11 +445,11 @@ class _Evaluation:
         settings, suite = self.config.legs[number].policy, self.suites[number]
         if self.live is not None:
             return self.live(suite)
-        devices = devices_of(settings)
+        devices = self.launcher.seats(settings)
         stage(f"loading {settings['name']} for {suite.name}")
         if devices is None:
             return make_policy(settings, suite)
-        return RemoteSeats(without_devices(settings), suite, devices, LocalLauncher())
+        return RemoteSeats(without_devices(settings), suite, devices, self.launcher)
 
     def _note_policy(self, number: int, policy: Policy) -> None:
         """Note what the policy is made of, or make sure that a resumed run goes on with the same."""
@@ -480,6 +493,7 @@ def execution_settings_in(overrides: Sequence[str]) -> tuple[str, ...]:
     names = []
     for override in overrides:
         key = override.partition("=")[0]
+        key = OTHER_NAMES.get(key, key)
         name = key if key == POLICY_DEVICES else key.partition(".")[0]
         if name not in (*EXECUTION_SETTINGS, POLICY_DEVICES):
             known = ", ".join((*EXECUTION_SETTINGS, POLICY_DEVICES))

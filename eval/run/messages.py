@@ -5,7 +5,8 @@ A worker that is built, or has been told where the next run records (`Record`), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...envs.spec import Observation
@@ -33,6 +34,8 @@ class WorkerSettings:
         record: Where and what to record; None records nothing.
         egl_devices: GPUs to render on; worker i uses entry i modulo their number. None leaves the choice to the driver.
         realtime: How late the policy's answers come on the simulated clock; None where the world waits for them.
+        elsewhere: Of a worker on another machine: `Suite.provenance` here, which it must find the same there; its files come with
+            its messages. None for one of this machine, which writes them itself.
     """
 
     suite: Suite
@@ -42,6 +45,7 @@ class WorkerSettings:
     record: RecordSettings | None
     egl_devices: tuple[int, ...] | None = None
     realtime: Realtime | None = None
+    elsewhere: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,13 @@ class Begin:
         spec: Which.
         index: Its position in the plan.
         undrawn: What came of it in an earlier session that left no video; it is drawn from its trajectory.
+        files: For a worker elsewhere, that trajectory, by its name in the run's folder.
     """
 
     spec: EpisodeSpec
     index: int
     undrawn: EpisodeResult | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Ended:
-    """The episode is over."""
+    """The episode is over. A worker elsewhere sends what it wrote, by its name in the run's folder."""
 
     result: EpisodeResult
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from ..plan.launcher import LauncherSettings
 from .launcher import Launcher
+from .launchers import make_launcher
 from .messages import WorkerSettings
 from .workers import WorkerPool
 
@@ -20,22 +22,21 @@ class Pools:
 
     Args:
         keep: Whether they are kept after the run, for the next one that asks for the same.
-        launcher: Starts them; on this machine if None.
     """
 
-    def __init__(self, keep: bool = False, launcher: Launcher | None = None) -> None:
+    def __init__(self, keep: bool = False) -> None:
         self._keep = keep
-        self._launcher = launcher
+        self._launchers: dict[LauncherSettings, Launcher] = {}
         self._kept: dict[tuple[Any, ...], WorkerPool] = {}
         self._closes_at_exit = False
 
     @contextmanager
-    def workers(self, settings: WorkerSettings, size: int, timeout_s: float) -> Iterator[WorkerPool]:
+    def workers(self, settings: WorkerSettings, size: int, timeout_s: float, launcher: Launcher) -> Iterator[WorkerPool]:
         """Workers for one run, kept or new; after an error none of them is kept."""
-        key = _key(settings)
+        key = (*_key(settings), launcher)
         pool = self._kept.pop(key, None)
         if pool is None:
-            pool = WorkerPool(settings, size, timeout_s, self._launcher)
+            pool = WorkerPool(settings, size, timeout_s, launcher)
         else:
             pool.take_up(settings, size, timeout_s)
         try:
@@ -53,10 +54,25 @@ class Pools:
             atexit.register(self.close)
             self._closes_at_exit = True
 
+    @contextmanager
+    def launcher(self, settings: LauncherSettings) -> Iterator[Launcher]:
+        """What starts processes where the settings say, once it is opened; kept, and closed, with the workers."""
+        launcher = self._launchers.get(settings) or make_launcher(settings)
+        self._launchers[settings] = launcher
+        try:
+            yield launcher
+        except BaseException:  # raised again: whatever it was, none stays behind
+            self._launchers.pop(settings).close()
+            raise
+        if not self._keep:
+            self._launchers.pop(settings).close()
+
     def close(self) -> None:
         """End the workers that are kept."""
         while self._kept:
             self._kept.popitem()[1].close()
+        while self._launchers:
+            self._launchers.popitem()[1].close()
 
 
 def _key(settings: WorkerSettings) -> tuple[Any, ...]:

@@ -14,10 +14,11 @@ from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ...policies.base import Chunk, Policy, PolicyObservation, SeatLostError
 from .channel import Channel
-from .launcher import Launcher, Process, check_main_guard, exit_reason
+from .launcher import Launcher, Process
 from .seat_process import Answered, Asked, Described, Raised, seat_main
 
 _CLOSE_TIMEOUT_S = 10.0
+_MOST_STARTS = 10  # of a seat that ends before it is there
 _LAST_BREATH_S = 2.0  # from a closed socket to the exit code of the process behind it
 
 
@@ -43,7 +44,7 @@ class RemoteSeats(Policy):
         try:
             for seat in self._seats:  # all load at the same time
                 seat.begin()
-            said = [seat.described() for seat in self._seats]
+            said = [seat.first_described() for seat in self._seats]
         except BaseException:  # raised again: whatever it was, no process stays behind
             self.close()
             raise
@@ -52,7 +53,7 @@ class RemoteSeats(Policy):
             if other.provenance != first.provenance:
                 self.close()
                 found = differences(first.provenance, other.provenance)
-                raise ConfigError(f"policy.devices: the policy is not the same on all: seat 0 and seat {number} differ in {found}.")
+                raise ConfigError(f"the copies of the policy are not the same: seat 0 and seat {number} differ in {found}.")
         self.action_spec, self.cameras = first.action_spec, first.cameras
         self.needs_privileged_state, self.precise_state = first.needs_privileged_state, first.precise_state
         self.max_batch, self.batch, self.max_episodes = first.max_batch, first.batch, first.max_episodes
@@ -94,6 +95,7 @@ class RemoteSeat(Policy):
         self._launcher = launcher
         self._process: Process | None = None
         self._channel: Channel | None = None
+        self._loaded, self._failed_starts = False, 0
         self._over: list[str] = []
         self._fresh: list[str] = []
         self._done: list[bool] = []
@@ -101,22 +103,49 @@ class RemoteSeat(Policy):
 
     def begin(self) -> None:
         """Start the process, which loads the policy."""
-        gpus = 0.0 if self._arguments[1] == "cpu" else 1.0
-        self._process, end = self._launcher.start(self._name, seat_main, *self._arguments, gpus=gpus)
-        self._channel = Channel(end)
+        on_gpu = self._arguments[1] != "cpu"
+        self._process, self._channel = self._launcher.start(self._name, seat_main, *self._arguments, gpu=on_gpu)
+        self._loaded = False
 
     def described(self) -> Described:
         """Wait until it is loaded.
 
         Raises:
             PolicyError: It cannot be.
+            RunError: There is no room for it.
+            EOFError, OSError: Its process ended.
+        """
+        assert self._process is not None
+        self._process.await_place()
+        said = self._receive()
+        assert isinstance(said, Described)
+        self._loaded, self._failed_starts = True, 0
+        return said
+
+    def first_described(self) -> Described:
+        """Likewise, where nothing has been run yet: one that ends now is not replaced.
+
+        Raises:
+            PolicyError: It cannot be loaded.
+            RunError: There is no room for it.
         """
         try:
-            said = self._receive()
+            return self.described()
         except (EOFError, OSError) as error:
-            raise PolicyError(f"{self._name} {self._lost()} while it was loaded.") from error
-        assert isinstance(said, Described)
-        return said
+            raise PolicyError(f"{self._named()} {self._gone()} while it was loaded.") from error
+
+    @property
+    def absent(self) -> bool:
+        process = self._process
+        if process is None or process.started is not None:
+            return False
+        if not process.alive:  # it was to be put on a machine that was about to be lost
+            self._failed_starts += 1
+            reason = process.end_reason()
+            if self._failed_starts >= _MOST_STARTS:
+                raise PolicyError(f"{self._name} could not be started {self._failed_starts} times in a row; the last {reason}")
+            self.begin()
+        return True
 
     def reset(self, episode_ids: Sequence[str]) -> None:
         self._fresh += episode_ids
@@ -127,14 +156,15 @@ class RemoteSeat(Policy):
     def act(self, observations: Sequence[PolicyObservation]) -> list[Chunk]:
         if self._process is None:
             self.begin()
-            self.described()
-        assert self._channel is not None
         asked, self._over, self._fresh = Asked(self._over, self._fresh, list(observations)), [], []
         try:
+            if not self._loaded:
+                self.described()
+            assert self._channel is not None
             self._channel.send(asked)
             answer = self._receive()
         except (EOFError, OSError) as error:
-            raise SeatLostError(f"{self._name} {self._lost()}") from error
+            raise SeatLostError(f"{self._named()} {self._lost()}") from error
         assert isinstance(answer, Answered)
         self._done = answer.done
         return answer.chunks
@@ -158,19 +188,29 @@ class RemoteSeat(Policy):
         assert self._channel is not None
         message: Described | Answered | Raised | None = self._channel.receive()
         if isinstance(message, Raised):
-            raise PolicyError(f"{self._name}: {message.message}")
+            raise PolicyError(f"{self._named()}: {message.message}")
         assert message is not None  # this end waits for whole messages
         return message
 
+    def _named(self) -> str:
+        place = self._process.place if self._process is not None else ""
+        return f"{self._name} on {place}" if place else self._name
+
     def _lost(self) -> str:
-        """Why the process is gone; the next question starts another one."""
+        """Why the process is gone; another one is started by the next question, or now where it has to find a place first."""
+        reason = self._gone()
+        if self._launcher.elsewhere:
+            self.begin()
+        return reason
+
+    def _gone(self) -> str:
+        """Why the process is gone."""
         process, channel = self._process, self._channel
         assert process is not None
         assert channel is not None
         channel.close()
         process.join(_LAST_BREATH_S)
-        check_main_guard(process)
-        reason = exit_reason(process)
+        reason = process.end_reason()
         process.kill()
         self._process, self._channel = None, None
         self._over, self._fresh = [], []

@@ -16,10 +16,13 @@ from ...errors import PolicyError, RunError
 from ...policies.base import Policy, PolicyObservation, SeatLostError
 from ..plan.plan import EpisodeQueue
 from ..record.events import Subscriber
+from .launcher import Launcher, LocalLauncher
 from .messages import Actions, Begin, Ended, Failed, Lost, Message, Ready, WorkerSettings
 from .pools import Pools
 from .seats import Answer, SeatPool
 from .workers import Worker, WorkerPool
+
+_MOST_LOST_STARTS = 10  # per worker
 
 
 class Runner:
@@ -34,6 +37,7 @@ class Runner:
         subscribers: Told of everything that happens.
         policy_timeout_s: Longest time the policy may take to answer; None for ever.
         pools: Where workers come from; new ones for each call of `run` if None.
+        launcher: Starts them; on this machine if None.
     """
 
     def __init__(
@@ -46,9 +50,11 @@ class Runner:
         subscribers: Sequence[Subscriber],
         policy_timeout_s: float | None = None,
         pools: Pools | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         self._policy = policy
         self._pools = pools or Pools()
+        self._launcher = launcher or LocalLauncher()
         self._settings = settings
         self._size = workers
         self._timeout_s = timeout_s
@@ -86,7 +92,7 @@ class Runner:
         queue = EpisodeQueue(self._index) if queue is None else queue
         stage(f"starting {self._size} workers: packages are imported, models compiled")
         with (
-            self._pools.workers(self._settings, self._size, self._timeout_s) as pool,
+            self._pools.workers(self._settings, self._size, self._timeout_s, self._launcher) as pool,
             SeatPool(self._policy, self._settings.suite, self._size, self._policy_timeout_s) as seats,
         ):
             while len(queue) or any(worker.spec for worker in pool.workers):
@@ -163,8 +169,10 @@ class Runner:
     def _end(self, result: EpisodeResult, worker: Worker, seats: SeatPool) -> None:
         self._leave(worker, seats, again=False)
         tried = self._failures.get(result.spec, 0) + (result.error is None)
+        where = {"machine": worker.process.place} if worker.process.place else {}
+        execution = {"worker": worker.index, **where, "attempts": tried, **result.execution}
         for subscriber in self._subscribers:
-            subscriber.episode_ended(replace(result, execution={"worker": worker.index, "attempts": tried, **result.execution}))
+            subscriber.episode_ended(replace(result, execution=execution))
 
     def _replace(self, worker: Worker, message: Failed | Lost, pool: WorkerPool, seats: SeatPool, queue: EpisodeQueue) -> None:
         """Replace the worker and decide about its episode."""
@@ -174,11 +182,16 @@ class Runner:
             raise RunError(message.message)
         if not worker.ready:
             self._failed_starts += 1
-            if self._failed_starts >= self._attempts:
+            if self._failed_starts >= self._most_failed_starts(message):
                 raise RunError(f"workers cannot be started; {reason}. Run `vla-eval doctor` to see what this machine lacks.")
         pool.replace(worker)
         if worker.spec is not None:
             self._retry(worker, reason, understood, seats, queue)
+
+    def _most_failed_starts(self, message: Failed | Lost) -> int:
+        """After how many in a row to give up; a machine that is lost takes with it all that were starting there."""
+        lost_elsewhere = isinstance(message, Lost) and self._settings.elsewhere is not None
+        return _MOST_LOST_STARTS * self._size if lost_elsewhere else self._attempts
 
     def _retry(self, worker: Worker, reason: str, final: bool, seats: SeatPool, queue: EpisodeQueue) -> bool:
         """Run a worker's episode again, if that is of use (not `final`) and it has not been tried often enough; whether it is."""

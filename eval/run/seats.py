@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from ...envs.suite import Suite
 from ...errors import PolicyError
 from ...policies.base import Chunk, Policy, PolicyObservation, SeatLostError, checked_chunks
+from .launcher import PLACE_TIMEOUT_S
 
 _CLOSE_TIMEOUT_S = 10.0
 _FIRST_NOTICE_S = 10.0
+_LOOK_AGAIN_S = 1.0  # for seats that were without a place
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ class SeatPool:
         seats = policy.seats(at_once)
         name = type(policy).__name__
         self._seats = [_Seat(seat, f"{name} seat {i}" if len(seats) > 1 else name) for i, seat in enumerate(seats)]
-        share = -(-at_once // len(seats))  # so that the episodes spread over the seats
-        self._most_episodes = min(share, policy.max_episodes or share)
+        self._at_once = at_once
+        self._none_since: float | None = None
         self.instant = policy.instant and list(seats) == [policy]
         for seat in () if self.instant else self._seats:
             seat.thread = threading.Thread(target=self._drive, args=(seat,), name=seat.name, daemon=True)
@@ -146,8 +148,10 @@ class SeatPool:
         elsewhere = {episode for seat in self._seats if seat.question for episode in seat.question.episodes}
         waiting = [observation for observation in observations if observation["episode_id"] not in elsewhere]
         taken: list[str] = []
-        for seat in sorted((s for s in self._seats if s.question is None), key=lambda s: len(s.episodes)):
-            batch = self._batch(seat, [observation for observation in waiting if observation["episode_id"] not in taken])
+        present = self._present()
+        for seat in sorted((s for s in present if s.question is None), key=lambda s: len(s.episodes)):
+            left = [observation for observation in waiting if observation["episode_id"] not in taken]
+            batch = self._batch(seat, len(present), left)
             question = Question(batch, [o["episode_id"] for o in batch if o["episode_id"] in fresh], seat.over)
             taken += question.episodes
             if question.episodes or question.over:
@@ -203,6 +207,7 @@ class SeatPool:
         """How long to wait for `bell` before `answers` and `slow` must be called again; None for ever."""
         limit = float("inf") if self._timeout_s is None else self._timeout_s
         times = [seat.since + min(seat.notice_s, limit) for seat in self._seats if seat.question]
+        times += [time.monotonic() + _LOOK_AGAIN_S for seat in self._seats if seat.policy.absent]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def close(self) -> None:
@@ -218,8 +223,22 @@ class SeatPool:
             if seat.thread is not None:
                 seat.thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _batch(self, seat: _Seat, waiting: list[PolicyObservation]) -> list[PolicyObservation]:
-        """What a free seat is asked next; episodes that begin here are noted as its own."""
+    def _present(self) -> list[_Seat]:
+        """Those that can be asked; all others wait for a place to be in.
+
+        Raises:
+            PolicyError: There have been none for too long.
+        """
+        present = [seat for seat in self._seats if not seat.policy.absent]
+        self._none_since = None if present else self._none_since or time.monotonic()
+        if self._none_since is not None and time.monotonic() > self._none_since + PLACE_TIMEOUT_S:
+            raise PolicyError(f"no copy of the policy has had a place to be in for {PLACE_TIMEOUT_S:g} s.")
+        return present
+
+    def _batch(self, seat: _Seat, seats: int, waiting: list[PolicyObservation]) -> list[PolicyObservation]:
+        """What a free seat, one of so many, is asked next; episodes that begin here are noted as its own."""
+        share = -(-self._at_once // seats)  # so that the episodes spread over the seats
+        most_episodes = min(share, self._policy.max_episodes or share)
         limit = self._policy.max_batch or len(waiting)
         batch: list[PolicyObservation] = []
         for observation in waiting:
@@ -227,7 +246,7 @@ class SeatPool:
             home = next((other for other in self._seats if episode in other.episodes), None)
             if len(batch) == limit:
                 break
-            if home is not seat and self._policy.episodes_stay and (home or len(seat.episodes) >= self._most_episodes):
+            if home is not seat and self._policy.episodes_stay and (home or len(seat.episodes) >= most_episodes):
                 continue
             if home is not None:
                 home.episodes.remove(episode)

@@ -5,13 +5,13 @@ A worker that dies, or does not answer in time, is replaced; what to do about it
 
 from __future__ import annotations
 
-import os
 import pickle
 import selectors
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ...envs.suite import Suite
@@ -19,25 +19,37 @@ from ...episode import EpisodeSpec
 from ...errors import RunError
 from ..plan.realtime import Realtime
 from .channel import Channel
-from .launcher import Launcher, LocalLauncher, Process, check_main_guard, exit_reason
-from .messages import Actions, Begin, Lost, Message, Ready, Record, WorkerSettings
+from .delivery import make_folders, put_in_run, with_trajectory
+from .launcher import PLACE_TIMEOUT_S, Launcher, LocalLauncher, Process
+from .messages import Actions, Begin, Ended, Failed, Lost, Message, Ready, Record, WorkerSettings
 from .rollout import RecordSettings
 from .worker import worker_main
 
 _CLOSE_TIMEOUT_S = 10.0
 _FIRST_NOTICE_S = 30.0  # an episode's reset takes a few seconds in the slowest suites
 _START_TIMEOUT_S = 120.0  # at least: packages are imported and models compiled
+_LOOK_AGAIN_S = 5.0  # for a place
 _LAST_BREATH_S = 2.0  # from a closed pipe to the exit code of the process behind it
 
 
 @dataclass(eq=False)
 class Worker:
-    """The main process's view of one worker."""
+    """The main process's view of one worker.
+
+    Attributes:
+        run: The folder into which its files are put for it; None where it does that itself, or writes none.
+        asked: When it was asked for.
+        ready: Whether it has said so.
+        spec: The episode it has.
+        waiting_since: When it was told what it has not answered.
+        notice_s: After how long to say that it has not.
+    """
 
     index: int
     process: Process
     channel: Channel
-    started: float = field(default_factory=time.monotonic)
+    run: Path | None = None
+    asked: float = field(default_factory=time.monotonic)
     ready: bool = False
     spec: EpisodeSpec | None = None
     waiting_since: float | None = None
@@ -46,6 +58,8 @@ class Worker:
     def send(self, command: Begin | Actions | Record) -> None:
         """Give it something to do; a broken pipe shows when its answer is waited for."""
         self.waiting_since, self.notice_s = time.monotonic(), _FIRST_NOTICE_S
+        if isinstance(command, Begin) and self.run is not None:
+            command = with_trajectory(command, self.run)
         try:
             self.channel.send(command)
         except OSError:  # it died; `WorkerPool.wait` finds its pipe closed and reports it
@@ -53,8 +67,13 @@ class Worker:
 
     @property
     def since(self) -> float | None:
-        """When it was last given something that it has not answered; None if nothing is expected of it."""
-        return self.waiting_since if self.ready else self.started
+        """Since when an answer is expected of it; None if none is, or while it waits for a place."""
+        return self.waiting_since if self.ready or self.waiting_since is not None else self.process.started
+
+    @property
+    def without_place(self) -> bool:
+        """Whether there has been no room for it yet."""
+        return self.process.started is None and self.process.alive
 
 
 class WorkerPool:
@@ -74,6 +93,7 @@ class WorkerPool:
         self._settings = settings
         self._timeout_s = timeout_s
         self._launcher = launcher or LocalLauncher()
+        self._room_notice_s = _FIRST_NOTICE_S
         self.workers: list[Worker] = []
         self._fill(size)
 
@@ -92,13 +112,13 @@ class WorkerPool:
             timeout_s: As for a new pool.
         """
         self._settings, self._timeout_s = settings, timeout_s
-        fit = [worker for worker in self.workers if worker.ready and worker.spec is None and worker.process.exitcode is None]
+        fit = [worker for worker in self.workers if worker.ready and worker.spec is None and worker.process.alive]
         leave = [worker for worker in self.workers if worker not in fit[:size]]
         self._kill(leave)
         self.workers = fit[:size]
         for index, worker in enumerate(self.workers):
-            worker.index = index
-            worker.ready, worker.started = False, time.monotonic()
+            worker.index, worker.run = index, self._receiving_run()
+            worker.ready = False
             worker.send(Record(settings.record))
         self._fill(size)
 
@@ -117,6 +137,9 @@ class WorkerPool:
             worker.since + min(worker.notice_s, self._limit_s(worker)) for worker in self.workers if worker.since is not None
         ]
         waits = [max(0.0, deadline - time.monotonic()) for deadline in deadlines] + ([] if patience_s is None else [patience_s])
+        if without_place := [worker for worker in self.workers if worker.without_place]:
+            self._check_room(without_place)
+            waits.append(_LOOK_AGAIN_S)
         messages = self._listen(bell, min(waits, default=None))
         spoken = {worker for worker, _ in messages}
         return messages + [
@@ -125,13 +148,31 @@ class WorkerPool:
 
     def slow(self) -> list[tuple[str, float]]:
         """Workers that keep the run waiting, with the seconds so far: each is named after 30 s, 60 s, 120 s, ..."""
-        found = []
+        found = self._without_place()
         for worker in self.workers:
             waited = 0.0 if worker.since is None else time.monotonic() - worker.since
             if waited >= worker.notice_s:
                 worker.notice_s *= 2
                 found.append((f"worker {worker.index} ({worker.spec.id if worker.spec else 'starting'})", waited))
         return found
+
+    def _without_place(self) -> list[tuple[str, float]]:
+        """One line for all workers that there is no room for."""
+        since = [worker.asked for worker in self.workers if worker.without_place]
+        if not since:
+            self._room_notice_s = _FIRST_NOTICE_S
+            return []
+        waited = time.monotonic() - max(since)
+        if waited < self._room_notice_s:
+            return []
+        self._room_notice_s *= 2
+        return [(f"a place for {len(since)} of {len(self.workers)} workers", waited)]
+
+    def _check_room(self, without_place: Sequence[Worker]) -> None:
+        """Raise if no worker has found a place for too long; while one has, the run goes on with those that have."""
+        since = max(worker.asked for worker in without_place)
+        if len(without_place) == len(self.workers) and time.monotonic() - since > PLACE_TIMEOUT_S:
+            raise self._launcher.no_room()
 
     def replace(self, worker: Worker) -> None:
         """Kill a worker and start a new one in its place."""
@@ -160,11 +201,19 @@ class WorkerPool:
 
     def _start(self, index: int) -> Worker:
         try:
-            process, end = self._launcher.start(f"worker-{index}", worker_main, index, self._settings)
+            process, channel = self._launcher.start(f"worker-{index}", worker_main, index, self._settings)
         except RunError as error:
             raise RunError(f"{str(error).rstrip('.')}. Ask for fewer with workers=N.") from error
-        end.setblocking(False)
-        return Worker(index, process, Channel(end))
+        channel.set_blocking(False)
+        return Worker(index, process, channel, self._receiving_run())
+
+    def _receiving_run(self) -> Path | None:
+        """The run's folder, made ready for the files of workers elsewhere; None if they write their own."""
+        record = self._settings.record
+        if record is None or self._settings.elsewhere is None:
+            return None
+        make_folders(record)
+        return record.run_dir
 
     def _listen(self, bell: socket.socket, seconds: float | None) -> list[tuple[Worker, Message]]:
         """What workers say within so many seconds, or until the bell; sends on what did not fit their pipes."""
@@ -184,11 +233,15 @@ class WorkerPool:
             message: Message | None = worker.channel.receive()
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.join(_LAST_BREATH_S)
-            check_main_guard(worker.process)
-            return Lost(f"its process {exit_reason(worker.process)}")
+            where = f" on {worker.process.place}" if worker.process.place else ""
+            return Lost(f"its process{where} {worker.process.end_reason()}")
         if message is not None:
             worker.waiting_since = None
             worker.ready = worker.ready or isinstance(message, Ready)
+        if isinstance(message, Ended) and worker.run is not None:
+            return put_in_run(message, worker.run)
+        if isinstance(message, Failed) and worker.process.place:
+            return replace(message, message=f"{worker.process.place}: {message.message}")
         return message
 
     def _overdue(self, worker: Worker) -> bool:
@@ -208,10 +261,9 @@ class WorkerPool:
             worker.process.join(_CLOSE_TIMEOUT_S)  # not for ever: a driver may hold on to a process that has been killed
 
 
-def default_worker_count(episodes: int, asked: int | None) -> int:
-    """As many as asked for, else one per core this process may use; never more than there are episodes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(asked or cores, episodes))
+def default_worker_count(episodes: int, asked: int | None, launcher: Launcher) -> int:
+    """As many as asked for, else as many as there is room for; never more than there are episodes."""
+    return max(1, min(asked or launcher.cores(), episodes))
 
 
 def worker_settings(
@@ -220,6 +272,7 @@ def worker_settings(
     record: RecordSettings | None,
     egl_devices: Sequence[int] | None = None,
     realtime: Realtime | None = None,
+    elsewhere: dict[str, Any] | None = None,
 ) -> WorkerSettings:
     """The settings of the workers that serve a policy."""
     return WorkerSettings(
@@ -230,4 +283,5 @@ def worker_settings(
         record=record,
         egl_devices=tuple(egl_devices) if egl_devices else None,
         realtime=realtime,
+        elsewhere=elsewhere,
     )

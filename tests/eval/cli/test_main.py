@@ -90,6 +90,7 @@ def test_list_names_suites_tasks_and_policies(capsys: pytest.CaptureFixture[str]
         (["libero_goal"], "'libero_goal' is a suite: did you mean suite=libero_goal?"),
         (["openvla", "suite=libero_goal"], "'openvla' is a policy: did you mean policy=openvla?"),
         (["reprot", "run"], "'reprot' is neither a command nor a setting.*Did you mean 'report'"),
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib: the runs of a sweep are not given to Hydra's launchers but run"),
         (["hydra.run.dir=x"], "hydra.run.dir is a setting of Hydra's launcher and means nothing here: run_dir=FOLDER"),
         (["-m", "suite=robosuite"], "a sweep needs a setting with several values"),
         (["--config-dir", "mine"], "mine is no folder, so it holds no settings"),

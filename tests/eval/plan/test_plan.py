@@ -53,3 +53,16 @@ def test_an_episode_that_is_put_back_is_the_next_of_its_task() -> None:
     queue.take(1)
     queue.put_back(first, 0)
     assert queue.take(1) == first
+
+
+def test_ten_thousand_tasks_are_handed_out_in_the_order_of_the_plan() -> None:
+    episodes = [EpisodeSpec("toy", f"task_{number}", 0, 0) for number in range(10_000)]
+    queue = EpisodeQueue(episodes)
+    taken = [queue.take(number % 64) for number in range(5_000)]
+    assert taken == episodes[:5_000]
+    back = taken[:3]
+    for worker, spec in enumerate(back):
+        assert spec is not None
+        queue.put_back(spec, worker)
+    assert len(queue) == 5_003
+    assert [queue.take(worker) for worker in range(4)] == [*back, episodes[5_000]]

@@ -1,4 +1,4 @@
-"""A run comes out the same in one process, with two seats of the policy, and in seven shards of which two are killed."""
+"""A run comes out the same in one process, with two seats of the policy, in seven shards of which two are killed, and on Ray."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from many_processes import run_in_shards
 from needs import need_suite
+from ray_cluster import LosesAMachine, actors, ray_cluster
 
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.record.merge import merge
@@ -49,6 +50,19 @@ def test_two_seats(settings: tuple[str, ...], alone: Path, tmp_path: Path, recor
 def test_seven_shards(settings: tuple[str, ...], alone: Path, tmp_path: Path, records: Records) -> None:
     run_in_shards([*settings, "workers=1"], tmp_path / "run", 7, killed=(3, 7) if settings is ROBOSUITE else (4, 7))
     assert merge(tmp_path / "run").run.complete
+    _assert_same(settings, tmp_path / "run", alone, records)
+
+
+@pytest.mark.slow
+def test_ray_with_a_machine_that_is_lost(settings: tuple[str, ...], alone: Path, tmp_path: Path, records: Records) -> None:
+    with ray_cluster(2, 2) as cluster:
+        (other,) = cluster.worker_nodes
+        loses = LosesAMachine(cluster, other, after=8)
+        ray = ["launcher=ray", f"launcher.address={cluster.address}", "launcher.workers=2", "launcher.seats=2"]
+        outcome = evaluate(load_config([*settings, *ray, f"run_dir={tmp_path / 'run'}"]), [loses])
+        assert loses.retried, "episodes were under way on it"
+        assert outcome.complete
+        assert not actors()
     _assert_same(settings, tmp_path / "run", alone, records)
 
 
