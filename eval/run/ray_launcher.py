@@ -217,7 +217,7 @@ def _start_own(ray: Any) -> None:
         num_cpus=_MOST_PROCESSES,
         include_dashboard=False,
         object_store_memory=_OBJECT_STORE_BYTES,
-        _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
+        _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False, "worker_niceness": 0},
         **_QUIET,
     )
 

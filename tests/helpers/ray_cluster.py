@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from vlagym.episode import EpisodeResult
 from vlagym.eval.record.events import Subscriber
 
 
@@ -21,7 +22,7 @@ def ray_cluster(*cpus: int) -> Iterator[Any]:
 
     handler = signal.getsignal(signal.SIGTERM)  # Ray puts one of its own in place
     quiet = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], **quiet})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "_system_config": {"worker_niceness": 0}, **quiet})
     try:
         for number in cpus[1:]:
             cluster.add_node(num_cpus=number, **quiet)
@@ -32,18 +33,23 @@ def ray_cluster(*cpus: int) -> Iterator[Any]:
 
 
 class LosesAMachine(Subscriber):
-    """Takes a machine of the cluster away when so many chunks have been executed.
+    """Takes a machine of the cluster away once two have given results, in the middle of the episodes that come next.
 
     Attributes:
         retried: Why episodes were run again.
     """
 
-    def __init__(self, cluster: Any, machine: Any, after: int) -> None:
-        self.cluster, self.machine, self.left, self.retried = cluster, machine, after, list[str]()
+    def __init__(self, cluster: Any, machine: Any) -> None:
+        self.cluster, self.machine, self.retried = cluster, machine, list[str]()
+        self.seen: set[str] = set()
+        self.gone = False
+
+    def episode_ended(self, result: EpisodeResult) -> None:
+        self.seen.add(result.execution["machine"])
 
     def chunk_done(self, spec: object, steps: int) -> None:
-        self.left -= 1
-        if self.left == 0:
+        if len(self.seen) == 2 and not self.gone:
+            self.gone = True
             self.cluster.remove_node(self.machine, allow_graceful=False)
 
     def episode_retried(self, spec: object, reason: str) -> None:

@@ -57,7 +57,7 @@ def test_seven_shards(settings: tuple[str, ...], alone: Path, tmp_path: Path, re
 def test_ray_with_a_machine_that_is_lost(settings: tuple[str, ...], alone: Path, tmp_path: Path, records: Records) -> None:
     with ray_cluster(2, 2) as cluster:
         (other,) = cluster.worker_nodes
-        loses = LosesAMachine(cluster, other, after=8)
+        loses = LosesAMachine(cluster, other)
         ray = ["launcher=ray", f"launcher.address={cluster.address}", "launcher.workers=2", "launcher.seats=2"]
         outcome = evaluate(load_config([*settings, *ray, f"run_dir={tmp_path / 'run'}"]), [loses])
         assert loses.retried, "episodes were under way on it"
