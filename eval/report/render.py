@@ -32,7 +32,6 @@ from ..plan.config import Leg
 from ..record.caption import FAILED, SOLVED, known_at
 from ..record.episode_video import EpisodeVideo
 from ..record.video import VideoWriter, side_by_side
-from ..run.launcher import LocalLauncher
 from ..run.rollout import episode_file_name
 from ..run.workers import default_worker_count
 from ..tables.runs import Run
@@ -188,7 +187,7 @@ def _render_leg(suite: Suite, jobs: Sequence[_Job], run: Run, drawing: Drawing, 
     context = multiprocessing.get_context("spawn")
     started = context.Value("i", 0)
     initial = (arguments, started, run.config.egl_devices)
-    size = default_worker_count(len(jobs), workers, LocalLauncher())
+    size = default_worker_count(len(jobs), workers)
     with ProcessPoolExecutor(size, context, _start_worker, initial) as pool:
         try:
             with deaf_to_interrupts():  # Ctrl-C is the main process's to handle

@@ -261,9 +261,9 @@ class WorkerPool:
             worker.process.join(_CLOSE_TIMEOUT_S)  # not for ever: a driver may hold on to a process that has been killed
 
 
-def default_worker_count(episodes: int, asked: int | None, launcher: Launcher) -> int:
-    """As many as asked for, else as many as there is room for; never more than there are episodes."""
-    return max(1, min(asked or launcher.cores(), episodes))
+def default_worker_count(episodes: int, asked: int | None, launcher: Launcher | None = None) -> int:
+    """As many as asked for, else as many as there is room for (on this machine if None); never more than there are episodes."""
+    return max(1, min(asked or (launcher or LocalLauncher()).cores(), episodes))
 
 
 def worker_settings(
