@@ -92,11 +92,11 @@ def test_what_departs_from_a_suite_of_ones_own_is_said(own: Path, tmp_path: Path
 
 def test_lists_say_whose_everything_is(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listed = {}
-    for what in ("suites", "policies", "recipes", "variations"):
+    for what in ("policies", "recipes", "variations"):
         assert main(["list", what, "--json", "--config-dir", str(own)]) == 0
         listed |= json.loads(capsys.readouterr().out)
     from_own = {kind: [next(iter(row.values())) for row in rows if row["from"] == str(own)] for kind, rows in listed.items()}
-    assert from_own == {"suites": ["near", "nearest"], "policies": ["slow"], "recipes": ["slow-near"], "variations": ["dusk"]}
+    assert from_own == {"policies": ["slow"], "recipes": ["slow-near"], "variations": ["dusk"]}
     assert next(row for row in listed["policies"] if row["policy"] == "slow")["recipes for"] == "near"
     assert {row["from"] for row in listed["variations"]} == {"vlagym", str(own)}
 
@@ -227,6 +227,7 @@ def test_the_toys_own_defaults_are_a_suite() -> None:
     assert default_suite("toy") == ToySuite()
 
 
+@pytest.mark.slow
 def test_a_policys_file_may_name_code(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is recorded by its hash, and asked for again when the run is resumed, like one that was typed."""
     code = write(tmp_path, {"mine.py": "def push(observation, speed):\n    return [speed, -1]\n"}) / "mine.py"
