@@ -16,7 +16,7 @@ from vlagym.eval.cli import main
 from vlagym.policies import Policy
 
 
-@pytest.mark.parametrize("kind", ["suite", "policy"])
+@pytest.mark.parametrize("kind", ["suite", pytest.param("policy", marks=pytest.mark.slow)])
 def test_a_new_package_is_installed_and_passes_its_own_test(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite's own test evaluates a policy on it by its name."""
     monkeypatch.chdir(tmp_path)
