@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from argparse import BooleanOptionalAction
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..._stages import stage
 from ...edges.arguments import frames_per_second, processes
-from ...errors import ConfigError
+from ...errors import ConfigError, StorageError
 from ..record.console import make_console
 from ..record.progress import progress_for
 from ..report.render import Drawing, Drawn, render_episodes, select_episodes, write_grid
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     chosen = select_episodes(run, arguments.episodes)
     console = make_console()
     drawn = []
-    with progress_for(console):
+    with _made(output), progress_for(console):
         stage(f"drawing {len(chosen)} episodes")
         for one in render_episodes(run, chosen, output, drawing, arguments.workers):
             drawn.append(one)
@@ -46,6 +47,20 @@ def main(argv: Sequence[str]) -> int:
             _write_grids(drawn, output)
     console.print(f"videos: {output}", highlight=False, markup=False, soft_wrap=True)
     return 0 if all(one.video for one in drawn) else 1
+
+
+@contextmanager
+def _made(output: Path) -> Iterator[None]:
+    """Make the folder for the videos, which does not stay if none comes."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{output} cannot be made: {error.strerror}. Name another folder with --output.") from error
+    try:
+        yield
+    finally:
+        if not any(output.iterdir()):
+            output.rmdir()
 
 
 def _parser() -> CommandParser:

@@ -110,7 +110,7 @@ class VideoWriter:
                         quality=None,
                         pixelformat="yuv420p",
                         macro_block_size=2,
-                        ffmpeg_log_level="fatal",
+                        ffmpeg_log_level="quiet",  # what goes wrong is said by finish()
                         output_params=_CODEC_OPTIONS,
                     )
                 writer.append_data(frame)
