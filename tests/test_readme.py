@@ -17,6 +17,7 @@ from pages import PAGES, REPO, blocks_of, commands_of, named, text_of, write_fil
 
 import vlagym
 from vlagym.eval import cli
+from vlagym.eval.cli.config_dir import with_config_dir
 from vlagym.eval.plan.config import split_suites
 
 # Those that need no checkpoint, no server and no page's own runs.
@@ -81,25 +82,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("command", MARKED)
 def test_a_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    arguments = shlex.split(command)
-    skip_without_data(arguments)
+    given = shlex.split(command)
+    with with_config_dir(given) as arguments:
+        skip_without_data(arguments)
+        short = shortened(arguments)
     if arguments[0] == "gate":
-        arguments = ["policy=push" if argument.startswith("policy=") else argument for argument in arguments]
-    elif arguments[0] == "bench":
-        arguments += ["calls=1", "warm_up=0"] if arguments[1].startswith("policy=") else SHORT_BENCH
-    elif arguments[0] in ("sweep", "--multirun", "-m"):
-        arguments += SHORT_RUN[1:]
-    elif "=" in arguments[0] and not arguments[0].startswith("resume="):
-        arguments += [*SHORT_RUN, *shortened(arguments)]
-    assert exit_code(arguments) == 0
+        given = ["policy=push" if argument.startswith("policy=") else argument for argument in given]
+    assert exit_code([*given, *short]) == 0
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    """Shorter episodes or smaller pictures, where all suites and the policy take them."""
+    """Settings that make what a command does short."""
+    if arguments[0] == "bench":
+        return ["calls=1", "warm_up=0"] if arguments[1].startswith("policy=") else SHORT_BENCH
+    if arguments[0] in ("sweep", "--multirun", "-m"):
+        return SHORT_RUN[1:]
+    if "=" not in arguments[0] or arguments[0].startswith("resume="):
+        return []
     suites, _ = split_suites(arguments)
     if all(suite.startswith("libero") for suite in suites):
-        return ["suite.horizon=20"]
-    return ["suite.image_size=64"] if suites == ["robosuite"] and "policy=small" not in arguments else []
+        return [*SHORT_RUN, "suite.horizon=20"]
+    return [*SHORT_RUN, *(["suite.image_size=64"] if suites == ["robosuite"] and "policy=small" not in arguments else [])]
 
 
 def exit_code(arguments: list[str]) -> int | str | None:
