@@ -36,7 +36,8 @@ RUN = (
     "index",
 )
 RUN += ("adding-a-policy",)
-WANT_RUNS = ("compare SWEEP", "export results/DEMOS", "table RUN RUN")  # what they are of is in no folder here: parsed only
+# What they are of is in no folder here, or they write or install packages: parsed only.
+WANT_RUNS = ("compare SWEEP", "export results/DEMOS", "import ", "install", "new ", "table RUN RUN")
 FREE_POLICIES = {"random", "scripted", "replay", "small"}
 
 

@@ -97,10 +97,11 @@ def test_what_a_copy_raises_ends_the_run(run_toy: Run, records: Records) -> None
 
 
 def test_a_copy_that_cannot_be_built_is_refused_before_there_is_a_folder(run_toy: Run, tmp_path: Path) -> None:
+    before = multiprocessing.active_children()  # workers that other tests of this process keep
     with pytest.raises(PolicyError, match=r"seat 0 of the policy on the CPU ended with exit code 0 while it was loaded"):
         run_toy("policy.how=exits_at_once", "policy.devices=[cpu,cpu]", *FOUR, policy="broken")
     assert not (tmp_path / "run").exists()
-    assert not multiprocessing.active_children()
+    assert {*multiprocessing.active_children()} <= {*before}
 
 
 def test_a_run_may_go_on_on_other_devices(run_toy: Run, records: Records) -> None:
