@@ -50,6 +50,12 @@ def test_a_thing_that_is_brushed_against_is_not_moved_instead() -> None:
     assert group_of(course((FAR, TABLE), (AT, TABLE), other=(0.32, 0.0, 0.8)), solved_once=False) == "near"
 
 
+def test_a_thing_that_falls_into_its_place_has_not_been_moved() -> None:
+    falls = [(FAR, (0.0, 0.0, height)) for height in (0.87, 0.85, 0.8, 0.8, 0.8)]
+    assert group_of(course(*falls), solved_once=False) == "far"
+    assert group_of(course(*falls, (AT, TABLE), (ABOVE, ABOVE)), solved_once=False) == "held"
+
+
 def test_a_fixture_is_near_from_further_away() -> None:
     beside = (0.2, 0.0, 0.8)
     assert group_of(course((FAR, TABLE), (beside, TABLE)), solved_once=False) == "far"
