@@ -61,7 +61,8 @@ def test_every_setting_in_conf_is_declared_with_a_type() -> None:
     assert all(setting.expected != "a plain value" for setting in declared(RunConfig).values())
 
 
-def test_escape_sequences_of_others_do_not_reach_the_terminal() -> None:
+def test_escape_sequences_of_others_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no colours
     assert printable("\x1b]0;title\x07a\tb\n\u202ec") == "\\x1b]0;title\\x07a\tb\n\\u202ec"
     terminal = io.StringIO()
     SafeConsole(file=terminal, force_terminal=True, width=80).print("\x1b[2Jwords", style="bold", markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from vlagym import EpisodeResult, EpisodeSpec
@@ -34,7 +35,8 @@ def _play(progress: LiveProgress | PlainProgress) -> None:
     progress.run_ended(interrupted=True)
 
 
-def test_a_terminal_shows_a_table_that_counts() -> None:
+def test_a_terminal_shows_a_table_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # nothing moves on a dumb one
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=120, color_system=None)
     progress = progress_for(console)
@@ -79,7 +81,8 @@ def test_stages_before_the_first_episode_are_shown_and_gone_afterwards() -> None
     assert running.startswith("0/4 episodes, no outcome yet, 0 errors; 1 under way, at step 8; ")
 
 
-def test_a_terminal_shows_stages_and_leaves_none_behind() -> None:
+def test_a_terminal_shows_stages_and_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # nothing moves on a dumb one
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=120, color_system=None)
     with progress_for(console) as progress:
