@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Replace a text file so that it is the old or the new one, whole, whenever the process or the machine ends.
+def write_durably(path: Path, content: str | bytes) -> None:
+    """Replace a file so that it is the old or the new one, whole, whenever the process or the machine ends.
 
     Raises:
         OSError: It cannot be written; the old one is still there.
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         put_in_place(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one that says what to mend
+            part.unlink(missing_ok=True)
         raise
 
 

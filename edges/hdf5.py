@@ -39,21 +39,20 @@ class Hdf5File:
 
     def groups(self, path: str) -> list[str]:
         """Names of the groups in a group, in HDF5's order; empty where there is no such group."""
-        group = self._member(path)
-        if group is None or not hasattr(group, "keys"):
-            return []
-        if len(group) > MAX_MEMBERS:
-            raise self.fault(f"{path} has more than {MAX_MEMBERS} members")
-        return [name for name in group if hasattr(self._member(f"{path}/{name}"), "keys")]
+        return [name for name, member in self._members(path) if hasattr(member, "keys")]
 
     def arrays(self, path: str) -> list[str]:
         """Names of the arrays in a group; empty where there is no such group."""
+        return [name for name, member in self._members(path) if not hasattr(member, "keys")]
+
+    def _members(self, path: str) -> list[tuple[str, Any]]:
+        """What is in a group, by name; empty where there is no such group."""
         group = self._member(path)
         if group is None or not hasattr(group, "keys"):
             return []
         if len(group) > MAX_MEMBERS:
             raise self.fault(f"{path} has more than {MAX_MEMBERS} members")
-        return [name for name in group if not hasattr(self._member(f"{path}/{name}"), "keys")]
+        return [(name, self._member(f"{path}/{name}")) for name in group]
 
     def shape(self, path: str) -> tuple[int, ...]:
         """The shape of an array of numbers; nothing of it is read.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,22 +40,36 @@ def masked(value: Any, name: str = "") -> Any:
         value: Texts, numbers, lists and mappings.
         name: What the value is called.
     """
+    return _masked(value, name, text_masker())
+
+
+def _masked(value: Any, name: str, mask: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return MASK if value and names_a_secret(name) else masked_text(value)
+        return MASK if value and names_a_secret(name) else mask(value)
     if isinstance(value, Mapping):
-        return {key: masked(inner, str(key)) for key, inner in value.items()}
+        return {key: _masked(inner, str(key), mask) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(inner, name) for inner in value]
+        return [_masked(inner, name, mask) for inner in value]
     return value
+
+
+def text_masker() -> Callable[[str], str]:
+    """What masks every secret in a text: for many texts, as the environment is looked through for secrets only once."""
+    secrets = _in_environment(tuple(os.environ.items()))
+
+    def mask(text: str) -> str:
+        for pattern, replacement in _IN_TEXT:
+            text = pattern.sub(replacement, text)
+        for secret in secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+    return mask
 
 
 def masked_text(text: str) -> str:
     """A text with every secret in it masked."""
-    for pattern, replacement in _IN_TEXT:
-        text = pattern.sub(replacement, text)
-    for secret in _in_environment(tuple(os.environ.items())):
-        text = text.replace(secret, MASK)
-    return text
+    return text_masker()(text)
 
 
 def masked_arguments(arguments: Sequence[str]) -> list[str]:

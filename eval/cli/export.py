@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import closing
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
 
 from ...envs.demonstrations import SUFFIXES, DemonstrableEnv
+from ...episode import EpisodeResult
 from ...errors import ConfigError, DependencyError, StorageError
 from ..publish.demonstrations import DemonstrationFile
 from ..publish.episodes import frames_again
@@ -62,9 +64,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     run, console = load_run(arguments.run), make_console()
     if arguments.tasks is not None:
-        _make_new(arguments.tasks)
-        for file in write_tasks(run, arguments.tasks):
-            console.print(f"written: {file}", highlight=False, markup=False, soft_wrap=True)
+        with _new(arguments.tasks):
+            for file in write_tasks(run, arguments.tasks):
+                console.print(f"written: {file}", highlight=False, markup=False, soft_wrap=True)
     elif arguments.hdf5 is not None:
         _write_demonstrations(run, arguments.hdf5, arguments.episodes, as_size(arguments.size), console)
     elif arguments.lerobot is not None:
@@ -104,14 +106,13 @@ def _write_data_set(run: Run, folder: Path, which: str, size: tuple[int, int] | 
     with run.config.assets.in_force():
         suite = matching_suite(run, run.config.legs[0], run.header["legs"][0])
         sizes = {camera: size or protocol for camera, protocol in suite.camera_sizes.items()}
-        _make_new(folder)
-        data = LeRobotDataset(folder, suite, sizes)
-        with closing(suite.make_env(())) as env:
+        with _new(folder), closing(suite.make_env(())) as env:
+            data = LeRobotDataset(folder, suite, sizes)
             for number, result in enumerate(chosen, 1):
                 frames_again(env, result, trajectory_of(run, result), size, data.take)
                 data.end_episode(result.spec)
                 console.print(f"[{number}/{len(chosen)}] {result.spec.id}: {result.steps} frames", highlight=False, markup=False)
-    data.close()
+            data.close()
     console.print(f"data set: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -130,17 +131,21 @@ def _write_demonstrations(run: Run, target: Path, which: str, size: tuple[int, i
                 raise ConfigError(
                     f"--hdf5 keeps episodes of LIBERO's suites, libero_custom and robosuite; for {suite.name} there is --lerobot."
                 )
-            if not single:
-                _make_new(target)
-            for task in tasks:
-                of_task = [result for result in chosen if result.spec.task == task]
-                file = DemonstrationFile(target if single else target / f"{task}_demo.hdf5", suite, task, env)
-                with closing(file):
-                    for number, result in enumerate(of_task, 1):
-                        file.add(result, trajectory_of(run, result), size)
-                        told = f"[{number}/{len(of_task)}] {result.spec.id}: {result.steps} frames"
-                        console.print(told, highlight=False, markup=False)
+            with nullcontext() if single else _new(target):
+                for task in tasks:
+                    of_task = [result for result in chosen if result.spec.task == task]
+                    file = DemonstrationFile(target if single else target / f"{task}_demo.hdf5", suite, task, env)
+                    _write_file(file, run, of_task, size, console)
     console.print(f"demonstrations: {target}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_file(
+    file: DemonstrationFile, run: Run, results: Sequence[EpisodeResult], size: tuple[int, int] | None, console: Console
+) -> None:
+    with file:
+        for number, result in enumerate(results, 1):
+            file.add(result, trajectory_of(run, result), size)
+            console.print(f"[{number}/{len(results)}] {result.spec.id}: {result.steps} frames", highlight=False, markup=False)
 
 
 def _check_one_suite(run: Run) -> None:
@@ -150,10 +155,17 @@ def _check_one_suite(run: Run) -> None:
         )
 
 
-def _make_new(folder: Path) -> None:
+@contextmanager
+def _new(folder: Path) -> Iterator[None]:
+    """Make a folder, which does not stay if what is to be in it cannot be written whole."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
         raise StorageError(f"{folder} exists; name a new folder, so that no data set is mixed with another.") from error
     except OSError as error:
         raise StorageError(f"{folder} cannot be made: {error.strerror}.") from error
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._durable import put_in_place
 from ...envs.demonstrations import START, DemonstrableEnv
 from ...envs.suite import Suite
 from ...episode import EpisodeResult
@@ -30,7 +31,7 @@ _ROBOSUITE_TYPE = 1  # robomimic/envs/env_base.py, EnvType
 
 
 class DemonstrationFile:
-    """A file of one task that is being written, an episode at a time; it is whole after `close`.
+    """A file of one task that is being written, an episode at a time, within a ``with``; it is there when all are in it.
 
     Args:
         path: A new file.
@@ -48,8 +49,10 @@ class DemonstrationFile:
             import h5py
         except ImportError as error:
             raise DependencyError(f"writing HDF5 needs h5py ({error}): pip install 'vlagym[hdf5]'.") from error
+        self._path, self._part = path, path.with_name(f".{path.name}.part")
         try:
-            self._file = h5py.File(path, "x")
+            path.touch(exist_ok=False)  # the name is ours from now on
+            self._file = h5py.File(self._part, "w")
         except OSError as error:
             raise StorageError(f"{path} cannot be made: {error}. Name a new file, in a folder that there is.") from error
         self._env = env
@@ -105,7 +108,16 @@ class DemonstrationFile:
         demo.attrs.update({**told, "episode": result.spec.id})
         self._written, self._total = self._written + 1, self._total + len(rows["actions"])
 
-    def close(self) -> None:
-        """Write what the file says of the whole."""
-        self._data.attrs.update({"num_demos": self._written, "total": self._total, "tag": "vlagym"})
+    def __enter__(self) -> DemonstrationFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Write what the file says of the whole; nothing stays of one that was not finished."""
+        if kind is None:
+            self._data.attrs.update({"num_demos": self._written, "total": self._total, "tag": "vlagym"})
         self._file.close()
+        if kind is None:
+            put_in_place(self._part, self._path)
+            return
+        for file in (self._part, self._path):
+            file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import struct
 import threading
@@ -76,7 +77,7 @@ class VideoWriter:
             final = self._folder / name
             put_in_place(self._part, final)
         except (OSError, RunError) as error:
-            self._part.unlink(missing_ok=True)
+            self._remove_part()
             raise RunError(
                 f"the video {name} could not be written: {_one_line(error)}. The episode's result is kept; free some space and "
                 "draw the video again from its trajectory."
@@ -86,7 +87,11 @@ class VideoWriter:
     def discard(self) -> None:
         """Stop and leave nothing behind."""
         self._stop()
-        self._part.unlink(missing_ok=True)
+        self._remove_part()
+
+    def _remove_part(self) -> None:
+        with contextlib.suppress(OSError):  # there is none, as in a folder that could not be made; a video costs no episode
+            self._part.unlink()
 
     def _stop(self) -> None:
         self._frames.put(None)

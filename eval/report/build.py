@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...edges.sharing import private, shareable
-from ...errors import ConfigError, DependencyError, RunError
+from ...errors import ConfigError, DependencyError
 from ..compare.comparison import Question
 from ..tables.runs import Run
 from .data import Placed, page_data, script_json
 from .page import page_of, shareable_page
+from .staging import staged
 from .why import Why
 
 VideoChoice = Literal["link", "copy", "none"]
@@ -82,23 +83,13 @@ def write_report(
     requirements()
     check_output(output, runs)
     report = make_report(runs, question, videos != "none", share, why=why)
-    staging = output.with_name(f".{output.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
+    with staged(output, "report") as staging:
         for name, source in report.videos.items():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             place(source, staging / name, videos)
-        staging.mkdir(parents=True, exist_ok=True)
         for name, content in report.files.items():
             (staging / name).write_bytes(content)
         (staging / _MARKER).write_text(json.dumps([run.name if share else str(run.path) for run in runs]) + "\n", "utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        staging.replace(output)
-    except OSError as error:
-        raise RunError(f"the report {output} could not be written: {error}.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return ReportOutcome(output / "index.html", report.missing_videos)
 
 

@@ -21,6 +21,7 @@ from ..tables.runs import load_run
 from ..tables.sweep import is_sweep, load_sweep
 from .answers import answers
 from .build import VideoChoice, place, requirements, write_report
+from .staging import staged
 from .watching import state_of
 
 _MARKER = "vla-eval-index.json"
@@ -97,10 +98,8 @@ def write_index(
     if not entries:
         raise ConfigError(f"{folder} is neither a run nor a folder of runs.")
     known = _check_output(output, entries)
-    staging = output.with_name(f".{output.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        (staging / _REPORTS).mkdir(parents=True)
+    with staged(output, "index") as staging:
+        (staging / _REPORTS).mkdir()
         rows, states = [], {}
         for number, entry in enumerate(entries, 1):
             tell(f"{number} of {len(entries)}: {entry.name}")
@@ -113,13 +112,6 @@ def write_index(
         (staging / "index.html").write_text(html, "utf-8")
         (staging / _STYLE).write_bytes((files(__package__) / "templates" / _STYLE).read_bytes())
         (staging / _MARKER).write_text(json.dumps(states, indent=2) + "\n", "utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        staging.replace(output)
-    except OSError as error:
-        raise RunError(f"the index {output} could not be written: {error}.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return output / "index.html"
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..._durable import make_folder, put_in_place
+from ..._durable import make_folder, write_durably
 from ...edges.text import differences
 from ...envs.suite import Suite
 from ...episode import EpisodeResult
@@ -112,14 +111,7 @@ def _put(run: Path, name: str, content: bytes) -> None:
     final = (run / name).resolve()
     if not final.is_relative_to(run.resolve()):
         raise StorageError(f"a worker sent a file for {name!r}, which is not in the run's folder.")
-    part = final.with_name(f".{final.name}.part")
-    try:
-        part.write_bytes(content)
-        put_in_place(part, final)
-    except OSError:
-        with suppress(OSError):  # the first error is the one that says what to mend
-            part.unlink(missing_ok=True)
-        raise
+    write_durably(final, content)
 
 
 def _names(result: EpisodeResult) -> list[str]:

@@ -109,7 +109,7 @@ class Launcher(ABC):
 
     def no_room(self) -> RunError:
         """What to say where nothing has found a place for too long."""
-        raise NotImplementedError
+        return RunError(f"there has been no room for any of the run's processes for {PLACE_TIMEOUT_S:g} s.")
 
     def close(self) -> None:
         """End what is left of them; no more is started."""

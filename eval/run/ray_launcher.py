@@ -127,7 +127,9 @@ class RayLauncher(Launcher):
         )
         needs = {"num_cpus": 1, "num_gpus": self._settings.gpus_per_seat if gpu else 0}
         actor = self._actors.options(scheduling_strategy="SPREAD", **needs).remote()
-        process.watch(self, actor, actor.run.remote(call).future(), line)
+        future, switchboard = actor.run.remote(call).future(), self._switchboard
+        future.add_done_callback(lambda _: switchboard.forget(word))
+        process.watch(self, actor, future, line)
         self._processes = [other for other in self._processes if other.alive] + [process]
         return process, line
 

@@ -54,10 +54,12 @@ def steps_table(results: Iterable[EpisodeResult]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    ran = [result for result in results if result.error is None]
+    ran: dict[tuple[str, str], list[EpisodeResult]] = defaultdict(list)
+    for result in results:
+        if result.error is None:
+            ran[result.spec.suite, result.spec.task].append(result)
     rows = []
-    for suite, task in dict.fromkeys((result.spec.suite, result.spec.task) for result in ran):
-        of_task = [result for result in ran if (result.spec.suite, result.spec.task) == (suite, task)]
+    for (suite, task), of_task in ran.items():
         steps = pd.Series([result.first_success_step for result in of_task if result.success], dtype=float)
         rows.append((suite, task, len(of_task), len(steps), *(steps.quantile(share) for share in (0, 0.25, 0.5, 0.75, 1))))
     columns = ["suite", "task", "episodes", "successes", "fastest", "quartile_1", "median", "quartile_3", "slowest"]

@@ -14,7 +14,7 @@ from typing import Any
 
 CALLS = {
     os: ("open", "write", "fsync", "ftruncate", "mkdir", "rename", "unlink"),
-    Path: ("rename", "mkdir", "unlink", "write_text"),
+    Path: ("rename", "mkdir", "unlink", "write_bytes", "write_text"),
 }
 
 

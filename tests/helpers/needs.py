@@ -33,7 +33,7 @@ def need_suite(name: str) -> None:
     try:
         make_suite(suite_settings(name)).check_ready()
     except (AssetError, DependencyError) as error:
-        pytest.skip(f"{name} cannot be run here: {error}")
+        pytest.skip(f"{name} cannot be run here: {error}")  # CI has the packages and the data, and denies skips
 
 
 def need_assets(name: str) -> Path:
@@ -42,7 +42,7 @@ def need_assets(name: str) -> Path:
         return locate(name).path
     except NotFetchedError as error:
         if not os.environ.get("VLAGYM_ASSETS_MIRROR"):
-            pytest.skip(str(error))
+            pytest.skip(str(error))  # where there is a mirror it is fetched from there; CI has one, and denies skips
         return fetch(name).path
 
 
@@ -52,5 +52,5 @@ def need_case(name: str) -> Path:
     golden = os.environ.get("VLAGYM_GOLDEN")
     cases = Path(folder) if folder else Path(golden).parent / "cases" if golden else None
     if cases is None or not (cases / name).exists():
-        pytest.skip(f"needs the case {name}, see $VLAGYM_CASES")
+        pytest.skip(f"needs the case {name}, see $VLAGYM_CASES")  # no part of the project; CI has them, denies skips
     return cases / name

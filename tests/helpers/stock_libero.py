@@ -12,6 +12,24 @@ from vlagym.envs.libero._upstream import import_libero
 
 SETTLE_STEPS = 10
 SETTLE_ACTION = [0, 0, 0, 0, 0, 0, -1]
+# A task that LIBERO has not, of things that it has.
+PLATE_TASK = """(define (problem LIBERO_Tabletop_Manipulation)
+  (:domain robosuite)
+  (:language Put the plate on the stove)
+  (:regions
+    (plate_start (:target main_table) (:ranges ((0.02 -0.06 0.06 -0.02))))
+    (stove_spot (:target main_table) (:ranges ((-0.42 0.20 -0.40 0.22))))
+    (cook_region (:target flat_stove_1))
+  )
+  (:fixtures main_table - table
+    flat_stove_1 - flat_stove)
+  (:objects plate_1 - plate)
+  (:obj_of_interest plate_1 flat_stove_1)
+  (:init (On plate_1 main_table_plate_start)
+    (On flat_stove_1 main_table_stove_spot))  ; a comment (
+  (:goal (And (On plate_1 flat_stove_1_cook_region)))
+)
+"""
 
 
 def actions_of(trial: int, steps: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from needs import need_case, need_suite
-from stock_libero import SETTLE_ACTION, SETTLE_STEPS, actions_of, assert_same_physics, assert_same_picture, moment
+from stock_libero import PLATE_TASK, SETTLE_ACTION, SETTLE_STEPS, actions_of, assert_same_physics, assert_same_picture, moment
 
 from vlagym.conf import suite_settings
 from vlagym.envs.assets import locate
@@ -23,29 +23,12 @@ from vlagym.eval.plan.config import load_config
 from vlagym.eval.run.evaluation import evaluate
 from vlagym.eval.tables.runs import load_run
 
-TASK = """(define (problem LIBERO_Tabletop_Manipulation)
-  (:domain robosuite)
-  (:language Put the plate on the stove)
-  (:regions
-    (plate_start (:target main_table) (:ranges ((0.02 -0.06 0.06 -0.02))))
-    (stove_spot (:target main_table) (:ranges ((-0.42 0.20 -0.40 0.22))))
-    (cook_region (:target flat_stove_1))
-  )
-  (:fixtures main_table - table
-    flat_stove_1 - flat_stove)
-  (:objects plate_1 - plate)
-  (:obj_of_interest plate_1 flat_stove_1)
-  (:init (On plate_1 main_table_plate_start)
-    (On flat_stove_1 main_table_stove_spot))  ; a comment (
-  (:goal (And (On plate_1 flat_stove_1_cook_region)))
-)
-"""
 KNOWN = Vocabulary(("libero_tabletop_manipulation",), ("plate", "flat_stove", "table"), ("on", "open", "turnon"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "put_the_plate_on_the_stove.bddl").write_text(TASK)
+    (tmp_path / "put_the_plate_on_the_stove.bddl").write_text(PLATE_TASK)
     return tmp_path
 
 
@@ -71,9 +54,9 @@ def test_the_protocol_is_what_the_files_say_and_not_where_they_are(folder: Path,
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     file = elsewhere / "put_the_plate_on_the_stove.bddl"
-    file.write_text(TASK)
+    file.write_text(PLATE_TASK)
     assert protocol_sha256(custom(elsewhere).protocol()) == before
-    file.write_text(TASK.replace("0.02", "0.03"))
+    file.write_text(PLATE_TASK.replace("0.02", "0.03"))
     assert protocol_sha256(custom(elsewhere).protocol()) != before
 
 
@@ -93,8 +76,8 @@ def test_the_protocol_is_what_the_files_say_and_not_where_they_are(folder: Path,
 def test_a_word_that_libero_does_not_know_is_named_with_its_line(good: str, bad: str, said: str, folder: Path) -> None:
     file = folder / "put_the_plate_on_the_stove.bddl"
     check_words(file, KNOWN)
-    assert good in TASK
-    file.write_text(TASK.replace(good, bad, 1))
+    assert good in PLATE_TASK
+    file.write_text(PLATE_TASK.replace(good, bad, 1))
     with pytest.raises(ConfigError) as raised:
         check_words(file, KNOWN)
     assert said in str(raised.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from needs import need_case, need_suite
-from stock_libero import actions_of, record_demonstrations
+from stock_libero import PLATE_TASK, actions_of, record_demonstrations
 
 from vlagym.envs.registry import make_suite
 from vlagym.eval import cli
@@ -16,26 +16,13 @@ from vlagym.eval.tables.runs import load_run
 from vlagym.trajectory import load_trajectory
 
 h5py = pytest.importorskip("h5py", reason="demonstrations are HDF5 (extra hdf5)")
-TASK = """(define (problem LIBERO_Tabletop_Manipulation)
-  (:domain robosuite)
-  (:language Put the plate there)
-  (:regions
-    (plate_start (:target main_table) (:ranges ((0.02 -0.06 0.06 -0.02))))
-    (stove_spot (:target main_table) (:ranges ((-0.42 0.20 -0.40 0.22))))
-    (cook_region (:target flat_stove_1))
-  )
-  (:fixtures main_table - table
-    flat_stove_1 - flat_stove)
-  (:objects plate_1 - plate)
-  (:obj_of_interest plate_1)
-  (:init (On plate_1 main_table_plate_start)
-    (On flat_stove_1 main_table_stove_spot))
-  (:goal (And (On plate_1 GOAL)))
-)
-"""
 # The plate begins where the one asks it to be; the actions never bring it to where the other does.
 GOALS = {"leave_the_plate": "main_table_plate_start", "move_the_plate": "flat_stove_1_cook_region"}
 STEPS = 8
+
+
+def plate_task(goal: str) -> str:
+    return PLATE_TASK.replace("On plate_1 flat_stove_1_cook_region", f"On plate_1 {goal}")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +31,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_suite("libero_spatial")
     folder = tmp_path_factory.mktemp("shown")
     for task, goal in GOALS.items():
-        (folder / f"{task}.bddl").write_text(TASK.replace("GOAL", goal))
+        (folder / f"{task}.bddl").write_text(plate_task(goal))
         record_demonstrations(folder / f"{task}_demo.hdf5", folder / f"{task}.bddl", [actions_of(k, STEPS) for k in range(2)])
     return folder
 
@@ -76,7 +63,7 @@ def test_the_model_says_where_the_fixtures_stood(tmp_path: Path) -> None:
     """In scenes that none of the usual loops draws: the stove stands where model_file has it, to its six digits."""
     need_suite("libero_spatial")
     bddl = tmp_path / "leave_the_plate.bddl"
-    bddl.write_text(TASK.replace("GOAL", GOALS["leave_the_plate"]))
+    bddl.write_text(plate_task(GOALS["leave_the_plate"]))
     record_demonstrations(tmp_path / "plate_demo.hdf5", bddl, [actions_of(0, 1)], seed=991)
     with h5py.File(tmp_path / "plate_demo.hdf5", "a") as file:
         file["data/demo_0/states"][0, 1] += 0.01  # as if the first steps had been left out

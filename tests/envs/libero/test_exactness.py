@@ -96,7 +96,7 @@ def assert_same_by_chunks(env, task: int, trial: int, stock: list[dict]) -> None
 @pytest.mark.parametrize(("name", "task"), [CI_TASKS[0], *(pytest.param(*task, marks=pytest.mark.slow) for task in CI_TASKS[1:])])
 def test_a_late_trial_and_then_the_first_are_those_of_the_reference_loop(libero, name, task):
     suite = libero(name)
-    stock = play_reference_loop(name, suite.tasks()[task].name, {0: 16, 3: 8})
+    stock = play_reference_loop(name, suite.tasks()[task].name, {0: 8, 3: 4})
     env = suite.make_env(suite.cameras)
     assert_same_by_single_steps(env, task, 3, stock[3])
     assert_same_by_chunks(env, task, 0, stock[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from needs import need_suite
 
 from vlagym.envs.registry import make_suite
 from vlagym.envs.suite import Suite
-from vlagym.errors import ConfigError, StorageError
+from vlagym.errors import ConfigError, EnvError, StorageError
 from vlagym.eval import cli
 from vlagym.eval.cli.export import main
 from vlagym.eval.plan.config import load_config
 from vlagym.eval.run.evaluation import Outcome, evaluate
 from vlagym.eval.tables.runs import Run, load_run
-from vlagym.trajectory import load_trajectory
+from vlagym.trajectory import load_trajectory, save_trajectory
 
 h5py = pytest.importorskip("h5py", reason="demonstrations are HDF5 (extra hdf5)")
 
@@ -79,6 +80,18 @@ def test_nothing_is_written_over_or_mixed(recorded: Run, file: Path, tmp_path: P
         main([str(recorded.path), "--hdf5", str(file)])
     with pytest.raises(StorageError, match="exists; name a new folder"):
         main([str(recorded.path), "--hdf5", str(tmp_path)])
+
+
+def test_nothing_stays_of_a_file_that_was_not_finished(recorded: Run, tmp_path: Path) -> None:
+    altered = tmp_path / "altered"
+    shutil.copytree(recorded.path, altered)
+    (trajectory,) = (altered / "trajectories").iterdir()
+    found = load_trajectory(trajectory)
+    found["actions"][0] = 0
+    save_trajectory(trajectory, found["actions"], found["render_states"], found["physics_states"], found["meta"])
+    with pytest.raises(EnvError, match="comes out differently on this machine than in the run"):
+        main([str(altered), "--hdf5", str(tmp_path / "x.hdf5"), "--episodes", "all", "--size", "48x32"])
+    assert [file.name for file in tmp_path.iterdir()] == ["altered"]
 
 
 def test_what_cannot_be_kept_is_said(tmp_path: Path, run_toy: Callable[..., Outcome]) -> None:

@@ -94,6 +94,7 @@ def test_an_episode_that_comes_out_differently_is_not_written(tmp_path: Path, ru
     save_trajectory(file, found["actions"], found["render_states"], found["physics_states"], found["meta"])
     with pytest.raises(EnvError, match="comes out differently on this machine than in the run"):
         main([str(folder), "--lerobot", str(tmp_path / "data")])
+    assert not (tmp_path / "data").exists()
 
 
 OPENED = """

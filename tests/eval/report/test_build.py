@@ -220,6 +220,7 @@ def test_the_page_can_be_used_with_the_keyboard(two_runs: tuple[Path, Path], tmp
     assert browser.execute_script("return document.getElementById('count').textContent") == "0 of 6 episodes"
 
 
+@pytest.mark.slow
 def test_a_page_of_fifty_thousand_episodes_works(tmp_path: Path, browser: Any) -> None:
     suites = {f"suite_{i}": {f"task_{i}_{j}": 100 for j in range(25)} for i in range(10)}
     run = write_run(tmp_path / "large", suites, lambda spec: (spec.trial * 7 + spec.seed) % 5 > 0, seeds=(0, 1))

@@ -56,7 +56,7 @@ def test_a_run_drawn_again_gives_the_same_files(failures: Path, tmp_path: Path) 
 RANDOM = ("policy=random", "policy.chunk=8")
 # Settings that keep an episode short, and whether it is too slow for every change.
 BENCHMARKS = [
-    pytest.param("robosuite", ["policy=scripted", "tasks=[lift]", "suite.image_size=64"], id="robosuite"),
+    pytest.param("robosuite", ["policy=scripted", "tasks=[lift]", "suite.image_size=64"], id="robosuite", marks=pytest.mark.slow),
     pytest.param("libero_goal", [*RANDOM, "tasks=[0]", "suite.horizon=12"], id="libero", marks=pytest.mark.slow),
     pytest.param("calvin_d", [*RANDOM, "suite.steps_per_subtask=12"], id="calvin", marks=pytest.mark.slow),
     pytest.param("simpler_widowx", [*RANDOM, "tasks=[0]"], id="simpler", marks=pytest.mark.slow),

@@ -172,6 +172,18 @@ def test_a_full_disk_costs_the_video_and_nothing_else(tmp_path: Path) -> None:
     assert not list((run / "videos").rglob("*.mp4"))
 
 
+def test_a_folder_for_videos_that_is_none_costs_them_and_nothing_else(run_toy: Run) -> None:
+    run = run_toy("episodes_per_task=1", "video=none").folder
+    (run / "videos").touch()
+    (run / "episodes.jsonl").write_text("")
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("video: none", "video: failures"))
+    assert resume(run).complete
+    (run / "episodes.jsonl").write_text("")
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("video: failures", "video: all"))
+    assert resume(run).complete
+    assert all("Not a directory" in result.execution["video_error"] for result in RunFolder(run).results())
+
+
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, *(pytest.param(polite, marks=pytest.mark.slow) for polite in (signal.SIGINT, signal.SIGTERM))]
 )

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray_cluster import LosesAMachine, actors, ray_cluster
+from waiting import wait_until
 
 from vlagym.errors import ConfigError, RunError
 from vlagym.eval.plan.config import load_config
@@ -25,20 +25,13 @@ pytest.importorskip("ray", reason="needs the extra ray")
 Run = Callable[..., Outcome]
 Records = Callable[[Path], list[dict[str, Any]]]
 
-FEW = ("suite.step_seconds=0.05", "seeds=[0,1]")  # 40 episodes
+FEW = ("suite.step_seconds=0.05",)  # 20 episodes
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with ray_cluster(2, 2) as made:
         yield made
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def files_of(run: Path) -> set[str]:
@@ -59,7 +52,7 @@ def test_a_machine_that_is_lost_changes_nothing(cluster: Any, run_toy: Run, reco
     assert outcome.table.equals(load_run(whole).table())
     assert files_of(outcome.folder) == files_of(whole)
     assert all(result.execution["machine"] for result in RunFolder(outcome.folder).results())
-    wait_until(lambda: not actors())
+    wait_until(lambda: not actors(), 300)
 
 
 @pytest.mark.slow
@@ -74,7 +67,7 @@ def test_what_is_missing_is_made_again_elsewhere(cluster: Any, run_toy: Run, rec
     assert resume(folder, execution, ("launcher", "workers")).complete
     assert records(folder) == expected
     assert files_of(folder) == before
-    wait_until(lambda: not actors())
+    wait_until(lambda: not actors(), 300)
 
 
 @pytest.mark.slow
@@ -83,7 +76,7 @@ def test_a_machine_with_other_code_is_named(cluster: Any, run_toy: Run, monkeypa
     monkeypatch.setattr(ray_launcher, "identity", lambda: {**ours, "code_sha256": "ours"})
     with pytest.raises(RunError, match=r"machine [\d.]+ \(Ray's node \w+\) is not like .* \(code_sha256: 'ours' -> '\w{64}'\)"):
         run_toy("launcher=ray", f"launcher.address={cluster.address}", "workers=1", "video=none")
-    wait_until(lambda: not actors())
+    wait_until(lambda: not actors(), 300)
 
 
 @pytest.mark.slow
@@ -96,14 +89,14 @@ def test_ctrl_c_leaves_no_actor(cluster: Any, tmp_path: Path) -> None:
     command = ["env", "--default-signal=INT", sys.executable, "-m", "vlagym.eval.cli", *settings, *ray]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     log = run / "episodes.jsonl"
-    wait_until(lambda: process.poll() is not None or (log.exists() and log.stat().st_size))
+    wait_until(lambda: process.poll() is not None or (log.exists() and log.stat().st_size), 300)
     assert actors()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=300)
     assert "interrupted; to finish it" in output
     assert errors == ""
     assert process.returncode == 130
-    wait_until(lambda: not actors())
+    wait_until(lambda: not actors(), 300)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from vlagym.errors import ConfigError, PolicyError, RunError, StorageError
 from vlagym.eval.plan.config import load_config
@@ -44,14 +45,6 @@ def start(*arguments: str, **keywords: Any) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "\n"
     return process
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 120
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
@@ -222,7 +215,7 @@ def test_a_worker_that_is_stopped_before_it_reads_holds_up_nobody(tmp_path: Path
     settings = ("suite=toy", "policy=push", "policy.chunk=1000000", "suite.step_seconds=0.02", "video=none", "workers=1")
     run = tmp_path / "stopped"
     process = start(*settings, "worker_timeout_s=5", "attempts=9", "episodes_per_task=2", f"run_dir={run}")
-    (worker,) = wait_for(lambda: workers(process) if (run / "trajectories").exists() else [])
+    (worker,) = wait_until(lambda: workers(process) if (run / "trajectories").exists() else [], 120)
     os.kill(worker, signal.SIGSTOP)
     assert process.wait(300) == 0
     assert worker not in workers(process)
@@ -233,10 +226,10 @@ def test_a_worker_that_is_stopped_before_it_reads_holds_up_nobody(tmp_path: Path
 def test_a_worker_that_keeps_the_interpreter_ends_with_the_main_process(tmp_path: Path, faults: Callable[..., None]) -> None:
     faults("holds1")
     process = start("suite=toy", "policy=push", "video=none", "workers=1", f"run_dir={tmp_path / 'run'}")
-    (worker,) = wait_for(lambda: workers(process) if not list((tmp_path / "faults").iterdir()) else [])
+    (worker,) = wait_until(lambda: workers(process) if not list((tmp_path / "faults").iterdir()) else [], 120)
     process.kill()
     process.wait()
-    wait_for(lambda: not _runs(worker))
+    wait_until(lambda: not _runs(worker), 120)
 
 
 def _runs(pid: int) -> bool:

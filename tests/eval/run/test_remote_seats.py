@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,13 @@ Records = Callable[[Path], list[dict[str, Any]]]
 FOUR = ("episodes_per_task=2", "workers=2", "video=none")
 
 
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    before = {*multiprocessing.active_children()}  # such as the workers that tests of `vlagym.evaluate` keep in this process
+    yield
+    assert {*multiprocessing.active_children()} <= before
+
+
 class _KillsASeat(Subscriber):
     """Kills a seat once, in the middle of an episode."""
 
@@ -59,7 +66,6 @@ def test_copies_answer_like_one(run_toy: Run, records: Records) -> None:
     assert records(two) == records(one)
     of_one, of_two = (RunFolder(folder).header()["legs"][0] for folder in (one, two))
     assert of_two["policy_provenance"] == of_one["policy_provenance"]
-    assert not multiprocessing.active_children()
 
 
 def test_asked_itself_it_answers_by_its_first_seat() -> None:
@@ -87,21 +93,17 @@ def test_a_seat_that_dies_is_replaced(run_toy: Run, records: Records, tmp_path: 
         "seat 1 of the policy on the CPU ended with signal SIGKILL"
     }
     assert records(outcome.folder) == records(undisturbed)
-    assert not multiprocessing.active_children()
 
 
 def test_what_a_copy_raises_ends_the_run(run_toy: Run, records: Records) -> None:
     with pytest.raises(PolicyError, match=r"(?s)seat 0 of the policy on the CPU: .*MemoryError: the policy ran out of memory"):
         run_toy("policy.how=out_of_memory", "policy.devices=[cpu]", *FOUR, policy="broken")
-    assert not multiprocessing.active_children()
 
 
 def test_a_copy_that_cannot_be_built_is_refused_before_there_is_a_folder(run_toy: Run, tmp_path: Path) -> None:
-    before = multiprocessing.active_children()  # workers that other tests of this process keep
     with pytest.raises(PolicyError, match=r"seat 0 of the policy on the CPU ended with exit code 0 while it was loaded"):
         run_toy("policy.how=exits_at_once", "policy.devices=[cpu,cpu]", *FOUR, policy="broken")
     assert not (tmp_path / "run").exists()
-    assert {*multiprocessing.active_children()} <= {*before}
 
 
 def test_a_run_may_go_on_on_other_devices(run_toy: Run, records: Records) -> None:

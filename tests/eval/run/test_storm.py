@@ -22,6 +22,7 @@ from pathlib import Path
 import crash_points
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from vlagym.episode import EpisodeResult, EpisodeSpec
 from vlagym.errors import RunError
@@ -229,7 +230,7 @@ def _crash_of_a_worker(
 
 def _signal_to_main(start: Callable[..., Victim], arguments: list[str], run: Path, generator: random.Random) -> tuple[Victim, int]:
     victim = start(*arguments)
-    _wait_for(lambda: bool(victim.workers()) or victim.process.poll() is not None)
+    wait_until(lambda: bool(victim.workers()) or victim.process.poll() is not None, 120)
     time.sleep(generator.random() * 4)
     how = generator.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     ended = victim.process.poll() is not None
@@ -248,7 +249,7 @@ def _signal_to_main(start: Callable[..., Victim], arguments: list[str], run: Pat
 def _stopped_workers(start: Callable[..., Victim], arguments: list[str], run: Path, generator: random.Random) -> tuple[Victim, int]:
     """Workers are stopped, then the main process is interrupted (twice) or killed."""
     victim = start(*arguments)
-    _wait_for(lambda: bool(victim.workers()) or victim.process.poll() is not None)
+    wait_until(lambda: bool(victim.workers()) or victim.process.poll() is not None, 120)
     time.sleep(generator.random() * 4)
     stopped = victim.workers()
     for pid in stopped:
@@ -281,13 +282,6 @@ def _send(pid: int, how: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def _check_nothing_is_left_of(victim: Victim, what: str) -> None:

@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from vlagym.errors import ConfigError, DependencyError, PolicyError
 from vlagym.eval.plan.config import load_config
@@ -52,13 +52,6 @@ def runs(pid: str) -> bool:
         return False
 
 
-def wait_until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
@@ -74,7 +67,7 @@ def test_a_server_answers_when_it_has_started_and_is_gone_with_its_children_afte
         assert runs(own)
         assert runs(child)
     assert not runs(own)
-    wait_until(lambda: not runs(child))
+    wait_until(lambda: not runs(child), 60)
 
 
 def test_a_server_is_ended_even_when_we_are_killed(tmp_path: Path) -> None:
@@ -92,14 +85,14 @@ def test_a_server_is_ended_even_when_we_are_killed(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     ((own, child, _, _),) = said(tmp_path)
-    wait_until(lambda: not runs(own) and not runs(child))
+    wait_until(lambda: not runs(own) and not runs(child), 60)
 
 
 def test_a_server_that_dies_is_started_again_on_its_port(tmp_path: Path) -> None:
     with launched(tmp_path) as server:
         os.kill(int(said(tmp_path)[0][0]), signal.SIGKILL)
-        wait_until(lambda: len(said(tmp_path)) == 2)
-        wait_until(lambda: answers(server.port))
+        wait_until(lambda: len(said(tmp_path)) == 2, 60)
+        wait_until(lambda: answers(server.port), 60)
         assert "ended with exit code 137; it is started again" in (tmp_path / "server.log").read_text()
         assert not runs(said(tmp_path)[0][1])
 
