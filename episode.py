@@ -7,7 +7,8 @@ and compared years later from its files alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote, unquote
 
@@ -43,7 +44,7 @@ class EpisodeSpec:
     @property
     def id(self) -> str:
         """A string that names the episode uniquely and can be parsed back, e.g. ``libero_goal/put_the_bowl_on_the_plate/3/0``."""
-        return f"{quote(self.suite, safe='')}/{quote(self.task, safe='')}/{self.trial}/{self.seed}"
+        return f"{_quoted(self.suite)}/{_quoted(self.task)}/{self.trial}/{self.seed}"
 
     @classmethod
     def from_id(cls, episode_id: str) -> EpisodeSpec:
@@ -56,6 +57,11 @@ class EpisodeSpec:
         if len(parts) != 4:
             raise ValueError(f"not an episode id (SUITE/TASK/TRIAL/SEED): {episode_id!r}")
         return cls(unquote(parts[0]), unquote(parts[1]), int(parts[2]), int(parts[3]))
+
+
+@lru_cache(maxsize=2**14)  # a run has far fewer names than episodes
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 class Variant(NamedTuple):
@@ -152,10 +158,12 @@ class EpisodeResult:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, the spec's four fields first; without a timing where there is none."""
-        record = asdict(self)
-        if self.timing is None:
-            del record["timing"]
-        return {**record.pop("spec"), **record, "subtasks": list(record["subtasks"])}
+        # By hand: `dataclasses.asdict` takes 20 times as long, and a merge writes many thousands.
+        record = {**vars(self.spec), **vars(self), "subtasks": [dict(vars(link)) for link in self.subtasks]}
+        record["execution"] = dict(self.execution)
+        timing = record.pop("timing")
+        del record["spec"]
+        return record if timing is None else {**record, "timing": dict(vars(timing))}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> EpisodeResult:

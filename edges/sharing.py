@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from .secrets import text_masker, without_home
 
 HOST = "HOST"
+_NUMBERS = frozenset({int, float, bool, type(None)})
 _PATH = re.compile(r"(?<![\w:/.<>])~?(?:/[^\s/:'\",;()\[\]{}<>]+)+/?(?=[\s:'\",;()\[\]{}.]|$)")
 _ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.\-]*://)(?:[^\s/@'\"]*@)?(\[[0-9a-f:.]+\]|[\w.\-]+)", re.IGNORECASE)
 _PUBLIC = ("arxiv.org", "files.pythonhosted.org", "github.com", "huggingface.co", "pypi.org", "localhost", "127.0.0.1", "[::1]")
@@ -31,13 +33,19 @@ def shareable(value: Any) -> Any:
 
 def on_texts(value: Any, change: Callable[[str], str]) -> Any:
     """The value with all texts in it changed; what is neither text nor a list, tuple or mapping stays."""
+    return _on_texts(value, cache(change))  # many thousands of episodes say the same
+
+
+def _on_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {key: on_texts(inner, change) for key, inner in value.items()}
+        return {key: _on_texts(inner, change) for key, inner in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(on_texts(inner, change) for inner in value))
-    return type(value)(on_texts(inner, change) for inner in value) if type(value) in (list, tuple) else value
+        return type(value)(*(_on_texts(inner, change) for inner in value))
+    if type(value) not in (list, tuple) or _NUMBERS.issuperset(map(type, value)):
+        return value
+    return type(value)(_on_texts(inner, change) for inner in value)
 
 
 def _without_paths(text: str) -> str:

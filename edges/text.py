@@ -12,7 +12,7 @@ _NOT_SHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2
 
 def printable(text: str) -> str:
     r"""The text with control characters spelled out, e.g. ``\x1b``; line feeds and tabs stay."""
-    return _NOT_SHOWN.sub(_spelled_out, text)
+    return text if text.isascii() and text.isprintable() else _NOT_SHOWN.sub(_spelled_out, text)
 
 
 def is_printable(text: str) -> bool:

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ...errors import ConfigError
 from ..tables.statistics import holm, mean_interval, score_test, sign_flip_test
@@ -64,7 +65,7 @@ class Pairs:
     baseline: list[float]
     current: list[float]
 
-    @property
+    @cached_property
     def differences(self) -> list[float]:
         """Current minus baseline, trial by trial."""
         return [c - b for b, c in zip(self.baseline, self.current, strict=True)]

@@ -80,15 +80,18 @@ def episode_value(result: EpisodeResult, chain_length: int) -> float:
 def side_of_run(run: Run) -> Side:
     """A run as one side of a comparison; of an imported one, only the outcomes."""
     suites = {}
+    ran: dict[str, list[EpisodeResult]] = defaultdict(list)
+    for result in run.results:
+        if result.error is None:
+            ran[result.spec.suite].append(result)
     for leg in run.header["legs"]:
         suite, length = leg["suite"], run.chain_lengths[leg["suite"]]
         tasks: dict[str, TaskOutcomes] = {task["name"]: {} for task in leg["tasks"]}
         states: dict[str, dict[tuple[int, int], tuple[str | None, str | None]]] = {task: {} for task in tasks}
-        for result in run.results:
+        for result in ran[suite]:
             spec = result.spec
-            if spec.suite == suite and result.error is None:
-                tasks[spec.task][spec.trial, spec.seed] = episode_value(result, length)
-                states[spec.task][spec.trial, spec.seed] = (result.initial_state_sha256, result.final_state_sha256)
+            tasks[spec.task][spec.trial, spec.seed] = episode_value(result, length)
+            states[spec.task][spec.trial, spec.seed] = (result.initial_state_sha256, result.final_state_sha256)
         if run.imported:
             suites[suite] = SuiteOutcomes(tasks)
             continue

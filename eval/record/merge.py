@@ -8,9 +8,9 @@ from pathlib import Path
 from ..._stages import stage
 from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import RunError
-from ..tables.folder import RunFolder
+from ..tables.folder import RunFolder, joined
 from ..tables.realtime import realtime_sheet
-from ..tables.runs import Run, load_run
+from ..tables.runs import Run, load_plan, load_run
 from ..tables.shards import episode_files, sheet_files
 from ..tables.subject import subjects
 from ..tables.success import chain_sheet, group_sheet, write_summary
@@ -48,11 +48,11 @@ def merge(path: Path) -> Merged:
     folder = RunFolder(path)
     with folder.open_log() as log:
         stage("reading and checking what the shards have left")
-        load_run(path)  # everything is checked before anything is written
-        header, by_file = folder.header(), folder.results_by_file()
+        _, header, _ = load_plan(folder)  # everything is checked before anything is written
+        by_file = folder.results_by_file()
         _check_agreement(by_file)
         own = by_file.get(folder.episodes_file, {})
-        new = [result for result in folder.results() if own.get(result.spec) != result]
+        new = [result for spec, result in joined(by_file).items() if own.get(spec) != result]
         stage(f"writing {len(new)} episodes into {folder.episodes_file.name}")
         log.repair()
         log.extend(new)
@@ -79,7 +79,7 @@ def _check_agreement(by_file: dict[Path, dict[EpisodeSpec, EpisodeResult]]) -> N
     for file, results in by_file.items():
         for spec, result in results.items():
             where, known = first.setdefault(spec, (file, result))
-            if None in (known.success, result.success) or known.outcome == result.outcome:
+            if known is result or None in (known.success, result.success) or known.outcome == result.outcome:
                 continue
             raise RunError(
                 f"{spec.id} came out differently in {where} and in {file.name}: the two did not run the same thing. Find out "

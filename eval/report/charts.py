@@ -162,12 +162,12 @@ def differences_chart(comparison: Comparison) -> Figure:
     return figure
 
 
-def time_chart(runs: Mapping[str, Run]) -> Figure:
-    """Mean seconds that an episode spent on what, per run and suite."""
+def time_chart(runs: Mapping[str, Run], seconds: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """What each run's `mean_seconds` are, per run and suite."""
     means: dict[str, dict[str, float]] = {}
-    for name, run in runs.items():
-        for suite, stages in mean_seconds(run).items():
-            label = name if len(run.chain_lengths) == 1 else f"{name}: {suite}"
+    for name, suites in seconds.items():
+        for suite, stages in suites.items():
+            label = name if len(runs[name].chain_lengths) == 1 else f"{name}: {suite}"
             means[label] = {stage: seconds for stage, seconds in stages.items() if stage not in ("total", "cpu")}
     names = list(dict.fromkeys(stage for spent in means.values() for stage in spent))
     traces = [

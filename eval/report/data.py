@@ -30,6 +30,7 @@ def page_data(
     specs = list(dict.fromkeys(spec for run in runs.values() for spec in run.plan))
     suites, tasks, instructions, categories, reasons = (_Index() for _ in range(5))
     variants = {key: variant for run in runs.values() for key, variant in run.variants.items()}
+    changes = [variants.get((spec.suite, spec.task, spec.trial)) for spec in specs]
     planned = {key: sentence for run in runs.values() for key, sentence in _planned_sentences(run)}
     sentences = {result.spec: result.instruction for run in runs.values() for result in run.results}
     return {
@@ -39,9 +40,9 @@ def page_data(
         "trial": [spec.trial for spec in specs],
         "seed": [spec.seed for spec in specs],
         "instruction": [instructions[sentences.get(spec, planned.get((spec.suite, spec.task), ""))] for spec in specs],
-        "category": [categories[variants[key].category] if (key := _trial(spec)) in variants else None for spec in specs],
-        "level": [variants[key].level if (key := _trial(spec)) in variants else None for spec in specs],
-        "variant": [variants[key].name if (key := _trial(spec)) in variants else "" for spec in specs],
+        "category": [categories[change.category] if change else None for change in changes],
+        "level": [change.level if change else None for change in changes],
+        "variant": [change.name if change else "" for change in changes],
         "categories": categories.names,
         "suites": suites.names,
         "tasks": tasks.names,
@@ -65,10 +66,6 @@ def _numbered(reasons_of: Mapping[EpisodeSpec, str], specs: Sequence[EpisodeSpec
     return {number: reasons[reasons_of[spec]] for number, spec in enumerate(specs) if spec in reasons_of}
 
 
-def _trial(spec: EpisodeSpec) -> tuple[str, str, int]:
-    return spec.suite, spec.task, spec.trial
-
-
 class _Index(dict[str, int]):
     """Numbers names in the order in which they are asked for."""
 
@@ -83,12 +80,12 @@ class _Index(dict[str, int]):
 
 def _columns(name: str, run: Run, specs: Sequence[EpisodeSpec], placed: Placed) -> dict[str, Any]:
     """One run's side of every episode; of what only some have (videos, errors), by number."""
-    planned = set(run.plan)
+    missing = set(run.missing)
     outcome, steps, links = [], [], []
     found: dict[str, dict[int, Any]] = {"video": {}, "missing": {}, "error": {}, "subtasks": {}}
     for number, spec in enumerate(specs):
         result = run.by_spec.get(spec)
-        outcome.append(_outcome(result, spec in planned))
+        outcome.append(_outcome(result) if result else _NOT_RUN if spec in missing else _NOT_PLANNED)
         steps.append(result.steps if result else 0)
         links.append(links_done(result) if result else 0)
         if result is None:
@@ -97,16 +94,13 @@ def _columns(name: str, run: Run, specs: Sequence[EpisodeSpec], placed: Placed) 
             found["subtasks"][number] = [[subtask.name, subtask.success] for subtask in result.subtasks]
         if result.error:
             found["error"][number] = result.error[-2000:]
-        if video := placed.get((name, spec)):
-            found["video"][number] = video
-        elif said := result.execution.get("video"):
-            found["missing"][number] = Path(said).name
+        if said := result.execution.get("video"):
+            video = placed.get((name, spec))
+            found["video" if video else "missing"][number] = video or Path(said).name
     return {"outcome": outcome, "steps": steps, "links": links if any(links) else None, **found}
 
 
-def _outcome(result: EpisodeResult | None, planned: bool) -> int:
-    if result is None:
-        return _NOT_RUN if planned else _NOT_PLANNED
+def _outcome(result: EpisodeResult) -> int:
     if result.error is not None:
         return _ERROR
     return _SUCCESS if result.success else _FAILURE

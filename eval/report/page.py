@@ -28,11 +28,13 @@ _MOST_NAMED = 3  # runs in a title
 def page_of(runs: Mapping[str, Run], question: Question, why: Mapping[str, Why]) -> dict[str, Any]:
     """What the template shows."""
     tables = {name: run.table() for name, run in runs.items()}
-    chains = {name: table for name, run in runs.items() if len(table := run.chains())}
+    chains = {name: run.chains() for name, run in runs.items()}
     suites = list(dict.fromkeys(leg["suite"] for run in runs.values() for leg in run.header["legs"]))
     sides = {name: side_of_run(run) for name, run in runs.items()}
     comparisons = _comparisons(sides, question)
-    figures = {"averages": charts.averages_chart(tables), "steps": charts.steps_chart(runs), "time": charts.time_chart(runs)}
+    seconds = {name: charts.mean_seconds(run) for name, run in runs.items()}
+    figures = {"averages": charts.averages_chart(tables), "steps": charts.steps_chart(runs)}
+    figures["time"] = charts.time_chart(runs, seconds)
     categories = {name: table for name, run in runs.items() if len(table := run.categories())}
     if categories:
         figures |= {"categories": charts.categories_chart(categories), "levels": charts.levels_chart(categories)}
@@ -47,11 +49,11 @@ def page_of(runs: Mapping[str, Run], question: Question, why: Mapping[str, Why])
         "title": _title(runs),
         "runs": [_facts(name, run) for name, run in runs.items()],
         "notices": list(dict.fromkeys(notice for run in runs.values() for notice in run.notices)),
-        "answers": [answer for name, run in runs.items() for answer in answers(name, run, tables[name], run.chains())],
+        "answers": [answer for name, run in runs.items() for answer in answers(name, run, tables[name], chains[name])],
         "gaps": [f"{name} is incomplete: {', '.join(gaps)}." for name, side in sides.items() if (gaps := side.gaps)],
         "success": [(name, success_sheet(table)) for name, table in tables.items()],
         "tasks": tasks_sheet(tables) if len(runs) > 1 else None,
-        "chains": [(name, chain_sheet(table)) for name, table in chains.items()],
+        "chains": [(name, chain_sheet(table)) for name, table in chains.items() if len(table)],
         "subtasks": [(name, subtask_sheet(table)) for name, run in runs.items() if len(table := run.subtasks())],
         "durations": [(name, steps_sheet(table)) for name, run in runs.items() if len(table := run.steps())],
         "categories": [(name, category_sheet(table)) for name, table in categories.items()],
@@ -60,7 +62,7 @@ def page_of(runs: Mapping[str, Run], question: Question, why: Mapping[str, Why])
         "timings": [(name, realtime_sheet(table)) for name, table in timings.items()],
         "suites": suites,
         "comparisons": [_shown(comparison) for comparison in comparisons],
-        "seconds": [(name, suite, spent) for name, run in runs.items() for suite, spent in charts.mean_seconds(run).items()],
+        "seconds": [(name, suite, spent) for name, of_run in seconds.items() for suite, spent in of_run.items()],
         "several": len(runs) > 1,
         "figures": figures,
     }

@@ -25,7 +25,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -178,10 +178,7 @@ class RunFolder:
         Raises:
             RunError: A line in the middle is damaged, or a file cannot be read.
         """
-        found: dict[EpisodeSpec, EpisodeResult] = {}
-        for results in self.results_by_file().values():
-            _add(found, results.values())
-        return list(found.values())
+        return list(joined(self.results_by_file()).values())
 
     def results_by_file(self) -> dict[Path, dict[EpisodeSpec, EpisodeResult]]:
         """What each file of episodes has, by episode: those of shards, then the run's own.
@@ -266,6 +263,17 @@ def _read(file: Path) -> dict[EpisodeSpec, EpisodeResult]:
             raise RunError(
                 f"{file}, line {number} is damaged: {error}. Remove the line, then resume the run: its episode is run again."
             ) from error
+    return found
+
+
+def joined(by_file: Mapping[Path, Mapping[EpisodeSpec, EpisodeResult]]) -> dict[EpisodeSpec, EpisodeResult]:
+    """One result per episode of what `RunFolder.results_by_file` found, in the order in which they came."""
+    found: dict[EpisodeSpec, EpisodeResult] = {}
+    for results in by_file.values():
+        if found:
+            _add(found, results.values())
+        else:
+            found.update(results)
     return found
 
 

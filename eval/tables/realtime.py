@@ -30,8 +30,9 @@ def realtime_table(results: Iterable[EpisodeResult], planned: Sequence[EpisodeSp
         if result.timing is not None and result.error is None:
             by_task[result.spec.suite, result.spec.task].append((result, result.timing))
     rows: list[tuple[object, ...]] = []
-    for suite in dict.fromkeys(spec.suite for spec in planned):
-        tasks = [key for key in dict.fromkeys((s.suite, s.task) for s in planned) if key[0] == suite and by_task[key]]
+    in_order = list(dict.fromkeys((spec.suite, spec.task) for spec in planned)) if by_task else []
+    for suite in dict.fromkeys(suite for suite, _ in in_order):
+        tasks = [key for key in in_order if key[0] == suite and by_task[key]]
         figures = [{name: figure(by_task[key]) for name, figure in _FIGURES.items()} for key in tasks]
         counts = [len(by_task[key]) for key in tasks]
         if tasks:

@@ -16,7 +16,7 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import RunError
 from ..plan.config import RunConfig
 from ..plan.plan import plan_sha256
-from .folder import RunFolder
+from .folder import RunFolder, joined
 from .realtime import realtime_table
 from .schema import MOST_EPISODES
 from .statistics import IntervalMethod
@@ -98,7 +98,7 @@ class Run:
     @property
     def missing(self) -> list[EpisodeSpec]:
         """Planned episodes without a result."""
-        return [spec for spec in self.plan if spec not in self.by_spec]
+        return [spec for spec in self.plan if spec not in self.by_spec] if len(self.results) < len(self.plan) else []
 
     @property
     def complete(self) -> bool:
@@ -210,13 +210,23 @@ def load_run(path: str | Path) -> Run:
         RunError: The folder holds no run, or one of its files is damaged.
     """
     folder = RunFolder(Path(path))
+    config, header, plan = load_plan(folder)
+    found = joined(folder.results_by_file())
+    return Run(folder.path, config, header, plan, tuple(result for spec in plan if (result := found.get(spec)) is not None))
+
+
+def load_plan(folder: RunFolder) -> tuple[RunConfig, dict[str, Any], tuple[EpisodeSpec, ...]]:
+    """The settings of a run, its header, and its plan, which must be of one run.
+
+    Raises:
+        RunError: The folder holds no run, or one of these files is damaged or of another run.
+    """
     config, header = folder.config(), folder.header()
     check_belong_together(folder, config, header)
     plan = _plan(header, config)
     if plan_sha256(plan) != header["plan_sha256"]:
         raise _strangers(folder, "they give another plan than the recorded one")
-    found = {result.spec: result for result in folder.results()}
-    return Run(folder.path, config, header, plan, tuple(found[spec] for spec in plan if spec in found))
+    return config, header, plan
 
 
 def _trials_of(task: dict[str, Any], config: RunConfig) -> Sequence[int]:

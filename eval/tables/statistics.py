@@ -14,9 +14,11 @@ Everything else is scipy's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import scipy  # loads its parts when they are used, which takes longer than all else that a worker process imports
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Float64Array = NDArray[np.float64]
+
+T = TypeVar("T")
 
 IntervalMethod = Literal["mid-p", "wilson", "exact"]
 
@@ -88,8 +92,10 @@ def mean_interval(
     weight = np.full(len(values), 1 / len(values)) if weights is None else np.asarray(weights, np.float64)
     sample = _Sample.of(values, weight, support)
     estimate = float(sum(w * v.mean() for w, v in zip(weight, values, strict=True)))
-    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
-    return Rate(estimate, _limit(sample, estimate, z, +1.0), _limit(sample, estimate, z, -1.0))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
+    if len(values) == 1:
+        return Rate(estimate, *_limits_of_one(tuple(sample.counts[0].tolist()), tuple(sample.scores[0].tolist()), estimate, z))
+    return Rate(estimate, *_limits(sample, estimate, z))
 
 
 def weighted_mean(values: ArrayLike, weights: ArrayLike, confidence: float = 0.95) -> Rate:
@@ -105,7 +111,7 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike, confidence: float = 0.9
         return Rate(math.nan, math.nan, math.nan)
     estimate = float((value * weight).sum() / weight.sum())
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     centre = (estimate + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * math.sqrt(estimate * (1 - estimate) / effective + z**2 / (4 * effective**2))
     return Rate(estimate, max(0.0, centre - half), min(1.0, centre + half))
@@ -151,6 +157,7 @@ def mean_mid_p(observations: ArrayLike, confidence: float = 0.95) -> Rate:
     return Rate(hits / values.size, _mid_p_limit(hits, values.size, tail), 1 - _mid_p_limit(values.size - hits, values.size, tail))
 
 
+@lru_cache(maxsize=2**14)  # of thousands of tasks, many have the same numbers
 def _mid_p_limit(hits: float, number: int, tail: float) -> float:
     """The rate at which so many hits or more, the observed number counting half, have probability `tail`."""
     if hits < _ZERO:
@@ -174,25 +181,40 @@ def sign_flip_test(differences: ArrayLike) -> float:
         differences: One per trial, multiples of a common fraction with a denominator of at most 1000; others are rounded to
             thousandths, as exactness costs memory in proportion to the denominator.
     """
-    fractions = [Fraction(float(d)).limit_denominator(1000) for d in np.asarray(differences, np.float64) if d]
+    values, numbers = np.unique(np.asarray(differences, np.float64), return_counts=True)
+    pairs = zip(values.tolist(), numbers.tolist(), strict=True)
+    fractions = _counted((Fraction(value).limit_denominator(1000), number) for value, number in pairs if value)
     if not fractions:
         return 1.0
     scale = math.lcm(*{f.denominator for f in fractions})
     if scale > 1000:
         scale = 1000
-        fractions = [Fraction(round(scale * f), scale) for f in fractions]
-    sizes, counts = np.unique([abs(int(f * scale)) for f in fractions], return_counts=True)
-    observed = abs(int(sum(fractions) * scale))
-    if len(sizes) == 1:
-        losses = (int(counts[0]) - observed // int(sizes[0])) // 2
-        return float(scipy.stats.binomtest(losses, int(counts[0])).pvalue)
+        fractions = _counted((Fraction(round(scale * f), scale), number) for f, number in fractions.items())
+    counts = _counted((abs(int(f * scale)), number) for f, number in fractions.items())
+    observed = abs(int(sum(f * n for f, n in fractions.items()) * scale))
+    if len(counts) == 1:
+        (size, count), *_ = counts.items()
+        return _mcnemar((count - observed // size) // 2, count)
     probabilities = np.ones(1)
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+    for size, count in sorted(counts.items()):
         flips = np.zeros(2 * size * count + 1)
         flips[:: 2 * size] = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
         probabilities = np.clip(scipy.signal.convolve(probabilities, flips), 0, None)
     sums = np.arange(len(probabilities)) - len(probabilities) // 2
     return float(min(1.0, probabilities[np.abs(sums) >= observed].sum()))
+
+
+@lru_cache(maxsize=2**14)
+def _mcnemar(losses: int, differing: int) -> float:
+    return float(scipy.stats.binomtest(losses, differing).pvalue)
+
+
+def _counted(pairs: Iterable[tuple[T, int]]) -> dict[T, int]:
+    """How often there is each, of things that come with numbers."""
+    counts: dict[T, int] = defaultdict(int)
+    for thing, number in pairs:
+        counts[thing] += number
+    return counts
 
 
 def score_test(
@@ -216,7 +238,7 @@ def score_test(
     nearer = grid[first - 1] if first else 0.0
     multiplier = scipy.optimize.brentq(lambda m: float(sample.constrained(np.array([m]))[0][0]) - null, nearer, grid[first])
     variance = float(sample.constrained(np.array([multiplier]))[1][0])
-    return float(2 * scipy.stats.norm.sf(abs(distance) / math.sqrt(variance))) if variance > 0 else 0.0
+    return float(2 * scipy.special.ndtr(-abs(distance) / math.sqrt(variance))) if variance > 0 else 0.0
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -246,7 +268,7 @@ def paired_trials_needed(drop: float, discordance: float, alpha: float = 0.05, p
             f"a drop of {100 * drop:g} points means that at least as many trials differ; got {100 * discordance:g} % differing."
         )
     null, alternative = math.sqrt(discordance), math.sqrt(discordance - drop**2)
-    reach = scipy.stats.norm.ppf(1 - alpha) * null + scipy.stats.norm.ppf(power) * alternative
+    reach = scipy.special.ndtri(1 - alpha) * null + scipy.special.ndtri(power) * alternative
     return math.ceil(float(reach / drop) ** 2)
 
 
@@ -263,8 +285,8 @@ def unpaired_episodes_needed(drop: float, rate: float, alpha: float = 0.05, powe
     if not 0 <= lower < rate <= 1:
         raise ConfigError(f"a rate of {100 * rate:g} % cannot drop by {100 * drop:g} points.")
     pooled = (rate + lower) / 2
-    null = scipy.stats.norm.ppf(1 - alpha) * math.sqrt(2 * pooled * (1 - pooled))
-    alternative = scipy.stats.norm.ppf(power) * math.sqrt(rate * (1 - rate) + lower * (1 - lower))
+    null = scipy.special.ndtri(1 - alpha) * math.sqrt(2 * pooled * (1 - pooled))
+    alternative = scipy.special.ndtri(power) * math.sqrt(rate * (1 - rate) + lower * (1 - lower))
     return math.ceil(float((null + alternative) / drop) ** 2)
 
 
@@ -300,9 +322,11 @@ class _Sample(NamedTuple):
             tilt = multipliers[:, None, None] * self.scores
             seen = self.counts > 0
             mu = np.where(seen, self.counts - tilt, -np.inf).max(axis=2, keepdims=True)
+            tilt_of_seen = np.where(seen, tilt, np.inf)  # a share of what was not seen, 0 / inf, is 0
             for _ in range(_NEWTON_STEPS):  # from the left on a convex falling function: monotone, and quadratic near the root
-                shares = np.where(seen, self.counts / (mu + tilt), 0.0)
-                slope = np.where(seen, shares / (mu + tilt), 0.0).sum(axis=2, keepdims=True)
+                scale = mu + tilt_of_seen
+                shares = self.counts / scale
+                slope = (shares / scale).sum(axis=2, keepdims=True)
                 step = (shares.sum(axis=2, keepdims=True) - 1) / slope
                 mu = mu + step
                 if (np.abs(step) <= 1e-14 * np.abs(mu)).all():
@@ -317,6 +341,15 @@ class _Sample(NamedTuple):
         means = (shares * self.scores).sum(axis=2)
         variances = ((shares * self.scores**2).sum(axis=2) - means**2).clip(min=0) / self.counts.sum(axis=1)
         return means.sum(axis=1), variances.sum(axis=1)
+
+
+@lru_cache(maxsize=2**14)  # of thousands of tasks, many have the same numbers
+def _limits_of_one(counts: tuple[float, ...], scores: tuple[float, ...], estimate: float, z: float) -> tuple[float, float]:
+    return _limits(_Sample(np.array([counts]), np.array([scores]), int(sum(counts))), estimate, z)
+
+
+def _limits(sample: _Sample, estimate: float, z: float) -> tuple[float, float]:
+    return _limit(sample, estimate, z, +1.0), _limit(sample, estimate, z, -1.0)
 
 
 def _limit(sample: _Sample, estimate: float, z: float, sign: float) -> float:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...episode import EpisodeResult, SubtaskResult
 from .statistics import IntervalMethod
 from .success import Sheet, rate_function
@@ -60,8 +62,10 @@ def steps_table(results: Iterable[EpisodeResult]) -> pd.DataFrame:
             ran[result.spec.suite, result.spec.task].append(result)
     rows = []
     for (suite, task), of_task in ran.items():
-        steps = pd.Series([result.first_success_step for result in of_task if result.success], dtype=float)
-        rows.append((suite, task, len(of_task), len(steps), *(steps.quantile(share) for share in (0, 0.25, 0.5, 0.75, 1))))
+        solved = [result.first_success_step for result in of_task if result.success]
+        steps = [step for step in solved if step is not None]
+        spread = np.percentile(steps, (0, 25, 50, 75, 100)) if steps else np.full(5, np.nan)
+        rows.append((suite, task, len(of_task), len(solved), *spread.tolist()))
     columns = ["suite", "task", "episodes", "successes", "fastest", "quartile_1", "median", "quartile_3", "slowest"]
     return pd.DataFrame(rows, columns=columns)
 

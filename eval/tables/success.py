@@ -50,8 +50,9 @@ def success_table(
     rows, averages = [], []
     for suite in dict.fromkeys(spec.suite for spec in planned):
         tasks = [key for key in counts if key[0] == suite]
-        rows += [_row(*key, counts[key], by_task[key], rate([_trial_means(by_task[key], _success)], None)) for key in tasks]
-        strata = [means for key in tasks if (means := _trial_means(by_task[key], _success))]
+        means = {key: _trial_means(by_task[key], _success) for key in tasks}
+        rows += [_row(*key, counts[key], by_task[key], rate([of_task], None)) for key, of_task in means.items()]
+        strata = [of_task for of_task in means.values() if of_task]
         averages.append((suite, tasks, strata))
         rows.append(_average_row(suite, counts, by_task, tasks, rate(strata, None)))
     if len(averages) > 1:

@@ -69,7 +69,7 @@ def category_table(
     import pandas as pd
 
     episodes = [_Episodes(spec, variants[key]) for spec in planned if (key := (spec.suite, spec.task, spec.trial)) in variants]
-    by_spec = {result.spec: result for result in results}
+    by_spec = {result.spec: result for result in results} if episodes else {}
     suites = list(dict.fromkeys(episode.spec.suite for episode in episodes))
     scopes = {suite: [e for e in episodes if e.spec.suite == suite] for suite in suites}
     if len(suites) > 1:
