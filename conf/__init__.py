@@ -56,7 +56,7 @@ def suite_members(name: str) -> list[str]:
 
 def suite_names() -> list[str]:
     """Every suite that is one benchmark's own; those that stand for several, or are nothing without a setting, are left out."""
-    return [name for name in group_names("suite") if not suite_members(name) and not setting_needed(name)]
+    return _alone(folders())
 
 
 def offered_suites() -> list[str]:
@@ -65,7 +65,11 @@ def offered_suites() -> list[str]:
     Reads the files as text, and checks nothing: the names are needed whenever `vlagym.envs` is imported, so this must cost next to
     nothing and raise nothing.
     """
-    files = {name: file for folder in (*package_folders(), OURS) for name, file in folder.files("suite").items()}
+    return _alone((*package_folders(), OURS))
+
+
+def _alone(among: Sequence[Folder]) -> list[str]:
+    files = {name: file for folder in among for name, file in folder.files("suite").items()}
     return sorted(name for name, file in files.items() if not name.startswith("_") and not _line(file, _NOT_ALONE))
 
 

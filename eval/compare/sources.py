@@ -137,11 +137,11 @@ def _as_side(results: ForeignResults, reference: Run) -> Side:
     label = results.label
     legs = {leg["suite"]: leg for leg in reference.header["legs"]}
     suites: dict[str, dict[str, TaskOutcomes]] = defaultdict(lambda: defaultdict(dict))
-    notices, errors = [*results.notes], 0
+    notices, errors, names = [*results.notes], 0, set(suite_names())
     for episode in results.episodes:
         if not episode.suite and len(legs) > 1:
             raise ConfigError(f"{label} does not say of which suite it is, and {reference.name} has several: {', '.join(legs)}.")
-        told = episode.suite in legs or episode.suite in suite_names() or len(legs) > 1
+        told = episode.suite in legs or episode.suite in names or len(legs) > 1
         suite = episode.suite if told else next(iter(legs))
         if not episode.suite:
             notices.append(

@@ -291,16 +291,18 @@ def unpaired_episodes_needed(drop: float, rate: float, alpha: float = 0.05, powe
 
 
 class _Sample(NamedTuple):
-    """Observations as counts of distinct values.
+    """Observations as counts of distinct values. Strata that are the same (of thousands of tasks, most) are worked out once.
 
     Attributes:
-        counts: int[strata, values].
-        scores: float64[strata, values], each value times its stratum's weight.
+        counts: int[K, values], of each of K kinds of strata.
+        scores: float64[K, values], each value times its stratum's weight.
+        kinds: int[strata], of which kind each stratum is.
         observations: Number of observations in all.
     """
 
     counts: Float64Array
     scores: Float64Array
+    kinds: NDArray[np.intp]
     observations: int
 
     @classmethod
@@ -309,7 +311,9 @@ class _Sample(NamedTuple):
         if distinct[0] < support[0] or distinct[-1] > support[1]:
             raise ValueError(f"observations from {distinct[0]} to {distinct[-1]} are outside {support}")
         counts = np.array([np.bincount(np.searchsorted(distinct, v), minlength=len(distinct)) for v in values], np.float64)
-        return cls(counts, weights[:, None] * distinct, int(counts.sum()))
+        both = np.hstack([counts, weights[:, None] * distinct])
+        kinds, kind_of = np.unique(both, axis=0, return_inverse=True)
+        return cls(kinds[:, : len(distinct)], kinds[:, len(distinct) :], kind_of.ravel(), int(counts.sum()))
 
     def constrained(self, multipliers: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Weighted sums float64[M] and their variances float64[M] where the likelihood is largest for each sum.
@@ -340,12 +344,12 @@ class _Sample(NamedTuple):
             shares = shares + np.where(unseen, missing / np.maximum(1, unseen.sum(axis=2, keepdims=True)), 0.0)
         means = (shares * self.scores).sum(axis=2)
         variances = ((shares * self.scores**2).sum(axis=2) - means**2).clip(min=0) / self.counts.sum(axis=1)
-        return means.sum(axis=1), variances.sum(axis=1)
+        return means.take(self.kinds, axis=1).sum(axis=1), variances.take(self.kinds, axis=1).sum(axis=1)
 
 
 @lru_cache(maxsize=2**14)  # of thousands of tasks, many have the same numbers
 def _limits_of_one(counts: tuple[float, ...], scores: tuple[float, ...], estimate: float, z: float) -> tuple[float, float]:
-    return _limits(_Sample(np.array([counts]), np.array([scores]), int(sum(counts))), estimate, z)
+    return _limits(_Sample(np.array([counts]), np.array([scores]), np.zeros(1, np.intp), int(sum(counts))), estimate, z)
 
 
 def _limits(sample: _Sample, estimate: float, z: float) -> tuple[float, float]:
