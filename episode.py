@@ -262,5 +262,5 @@ def _check_execution(execution: dict[str, Any]) -> None:
         msgspec.convert(execution, _Execution)
     except msgspec.ValidationError as error:
         raise ValueError(f"execution.{explained(error)}") from error
-    if execution.keys() - _KNOWN_OF_EXECUTION and deeper_than(execution, MAX_DEPTH):
+    if not execution.keys() <= _KNOWN_OF_EXECUTION and deeper_than(execution, MAX_DEPTH):
         raise ValueError("execution: it is nested too deeply")

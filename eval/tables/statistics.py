@@ -198,7 +198,7 @@ def sign_flip_test(differences: ArrayLike) -> float:
     probabilities = np.ones(1)
     for size, count in sorted(counts.items()):
         flips = np.zeros(2 * size * count + 1)
-        flips[:: 2 * size] = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        flips[:: 2 * size] = _coins(count)
         probabilities = np.clip(scipy.signal.convolve(probabilities, flips), 0, None)
     sums = np.arange(len(probabilities)) - len(probabilities) // 2
     return float(min(1.0, probabilities[np.abs(sums) >= observed].sum()))
@@ -207,6 +207,13 @@ def sign_flip_test(differences: ArrayLike) -> float:
 @lru_cache(maxsize=2**14)
 def _mcnemar(losses: int, differing: int) -> float:
     return float(scipy.stats.binomtest(losses, differing).pvalue)
+
+
+@lru_cache(maxsize=2**10)
+def _coins(number: int) -> Float64Array:
+    """How likely each number of heads is."""
+    probabilities: Float64Array = scipy.stats.binom.pmf(np.arange(number + 1), number, 0.5)
+    return probabilities
 
 
 def _counted(pairs: Iterable[tuple[T, int]]) -> dict[T, int]:
