@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ from .ray_actor import Call, identity, surroundings
 from .switchboard import Line, Switchboard
 
 _CONNECT_TIMEOUT_S = 5.0
+_ANSWER_TIMEOUT_S = 10.0  # a head answers within milliseconds
+# Heads speak gRPC, so HTTP/2: each side begins with a frame of settings (RFC 9113, 3.4 and 6.5), of which byte 3 is the kind.
+_SETTINGS_FRAME = b"\x04"
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS_FRAME + b"\0\0\0\0\0"
 _MOST_PROCESSES = 2048  # on a cluster of this machine's own, where workers=N alone decides how many there are
 _OBJECT_STORE_BYTES = 80 * 2**20  # about the least that Ray takes: nothing of ours goes through it
 
@@ -241,7 +245,7 @@ def _join(ray: Any, address: str) -> None:
         if not host or not port.isdecimal():
             raise ConfigError(f"{told} must be HOST:PORT of a Ray cluster, or auto.")
         try:
-            socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
+            _check_answers(host, int(port))
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 f"{told}: there is no Ray cluster ({error}). `ray start --head` starts one and says where."
@@ -251,6 +255,26 @@ def _join(ray: Any, address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(f"{told}: the Ray cluster cannot be joined: {reason}") from error
+
+
+def _check_answers(host: str, port: int) -> None:
+    """Make sure that something at an address begins to talk as a Ray cluster's head does, which Ray itself waits for in vain.
+
+    Raises:
+        OSError: Nothing does.
+    """
+    with socket.create_connection((host, port), _CONNECT_TIMEOUT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        connection.settimeout(_ANSWER_TIMEOUT_S)
+        connection.sendall(_HTTP2_HELLO)
+        answer = b""
+        with suppress(TimeoutError):
+            while len(answer) < 4 and (more := connection.recv(64)):
+                answer += more
+    if answer[3:4] != _SETTINGS_FRAME:
+        heard = f"it says {answer[:40]!r}" if answer else f"it says nothing for {_ANSWER_TIMEOUT_S:g} s"
+        raise OSError(f"something else listens there: {heard}")
 
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,4 +115,22 @@ def test_ctrl_c_leaves_no_actor(cluster: Any, tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there_is_one_sentence(run_toy: Run, tmp_path: Path, settings: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_toy("launcher=ray", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "heard"), [(b"HTTP/1.1 505 Not Supported", r"it says b'HTTP/1\.1 505"), (b"", "it says nothing")]
+)
+def test_an_address_of_something_else_is_one_sentence(
+    run_toy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, heard: str
+) -> None:
+    """Ray itself would try for many minutes, and say nothing."""
+    monkeypatch.setattr(ray_launcher, "_ANSWER_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(lambda: server.accept()[0])
+        told = rf"launcher\.address=127\.0\.0\.1:\d+: there is no Ray cluster \(something else listens there: {heard}"
+        accepted.add_done_callback(lambda connected: connected.result().sendall(answer))
+        with pytest.raises(ConfigError, match=told):
+            run_toy("launcher=ray", f"launcher.address=127.0.0.1:{server.getsockname()[1]}")
+        accepted.result().close()
     assert not (tmp_path / "run").exists()

@@ -20,9 +20,9 @@ from vlagym.trajectory import load_trajectory
 
 Records = Callable[[Path], list[dict[str, Any]]]
 
-CHEAP = ("policy=random", "policy.chunk=8", "suite.horizon=40", "video=none")
-ROBOSUITE = ("suite=robosuite", "tasks=[0,1,2,3]", "seeds=[0,1]", *CHEAP)  # 24 episodes
-LIBERO = ("suite=libero_goal", "tasks=[0,4]", "episodes_per_task=4", *CHEAP)  # 8 episodes
+CHEAP = ("policy=random", "policy.chunk=8", "video=none")
+ROBOSUITE = ("suite=robosuite", "tasks=[0,1]", "suite.trials=6", "seeds=[0,1]", *CHEAP)  # 24 episodes
+LIBERO = ("suite=libero_goal", "tasks=[0,4]", "episodes_per_task=4", "suite.horizon=40", *CHEAP)  # 8 episodes
 EPISODES = {ROBOSUITE: 24, LIBERO: 8}
 
 
