@@ -119,18 +119,24 @@ def test_a_cluster_that_is_not_there_is_one_sentence(run_toy: Run, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("answer", "heard"), [(b"HTTP/1.1 505 Not Supported", r"it says b'HTTP/1\.1 505"), (b"", "it says nothing")]
+    ("answer", "patience", "heard"),
+    [(b"HTTP/1.1 505 Not Supported", 60, r"it says b'HTTP/1\.1 505"), (b"", 0.2, "it says nothing")],
 )
 def test_an_address_of_something_else_is_one_sentence(
-    run_toy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, heard: str
+    run_toy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, patience: float, heard: str
 ) -> None:
     """Ray itself would try for many minutes, and say nothing."""
-    monkeypatch.setattr(ray_launcher, "_ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(ray_launcher, "_ANSWER_TIMEOUT_S", patience)
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
-        accepted = pool.submit(lambda: server.accept()[0])
+
+        def serve() -> socket.socket:
+            connection, _ = server.accept()
+            connection.sendall(answer)
+            return connection
+
+        served = pool.submit(serve)
         told = rf"launcher\.address=127\.0\.0\.1:\d+: there is no Ray cluster \(something else listens there: {heard}"
-        accepted.add_done_callback(lambda connected: connected.result().sendall(answer))
         with pytest.raises(ConfigError, match=told):
             run_toy("launcher=ray", f"launcher.address=127.0.0.1:{server.getsockname()[1]}")
-        accepted.result().close()
+        served.result().close()
     assert not (tmp_path / "run").exists()
