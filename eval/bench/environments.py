@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,9 @@ from ...episode import EpisodeResult, EpisodeSpec
 from ...errors import ConfigError, EnvError
 from ...policies.base import episode_generator
 from ...policies.random import RandomPolicy
+from ..plan.launcher import read_launcher
 from ..record.events import Subscriber
+from ..run.launchers import make_launcher
 from ..run.rollout import RecordSettings
 from ..run.runner import Runner
 from ..run.workers import worker_settings
@@ -44,6 +47,7 @@ class Measurement:
         loop: ``vlagym``, ``stock`` or ``floor``.
         chunk: Actions per policy call; 0 for the stock loop, which draws every step.
         workers: Processes running at the same time.
+        launcher: What started them.
         episodes: Number of measured episodes.
         steps: Policy steps per episode.
         seconds: Mean wall-clock time of an episode in its process.
@@ -63,6 +67,7 @@ class Measurement:
     construction: float = float("nan")
     peak_rss_mb: float = float("nan")
     stages: dict[str, float] | None = None
+    launcher: str = "local"
 
     @property
     def episodes_per_hour(self) -> float:
@@ -85,7 +90,7 @@ class Measurement:
 
 
 def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
-    """Run every combination of chunk and number of workers, the floor of each, and the stock loop if asked for.
+    """Run every combination of chunk, launcher and number of workers, the floor of each, and the stock loop if asked for.
 
     Raises:
         ConfigError: A setting has no meaning.
@@ -98,9 +103,10 @@ def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
     for workers in settings["workers"]:
         finals: dict[int, str] = {}
         for chunk in settings["chunks"]:
-            measurement, results = _measure_vlagym(suite, task, chunk, workers, settings)
-            measurements.append(measurement)
-            finals |= {result.spec.trial: str(result.final_state_sha256) for result in results if result.spec.seed == 0}
+            for launcher in settings["launchers"]:
+                measurement, results = _measure_vlagym(suite, task, chunk, workers, launcher, settings)
+                measurements.append(measurement)
+                finals |= {result.spec.trial: str(result.final_state_sha256) for result in results if result.spec.seed == 0}
             if settings["floor"] is not False:
                 measurements += _measure_floor(suite, task, chunk, workers, settings)
         if settings["against"] == "stock":
@@ -109,18 +115,30 @@ def measure(suite: Suite, settings: dict[str, Any]) -> list[Measurement]:
 
 
 def ratios(measurements: Sequence[Measurement]) -> list[str]:
-    """Sentences that compare vlagym with the stock loop and the floor of the same number of workers, per step."""
+    """Sentences that compare vlagym with fewer workers and with other launchers, and per step with the stock loop and the floor."""
     lines = []
     for ours in (m for m in measurements if m.loop == "vlagym"):
+        alike = [m for m in measurements if (m.loop, m.chunk) == (ours.loop, ours.chunk)]
+        fewest = min((m for m in alike if m.launcher == ours.launcher), key=lambda m: m.workers)
+        first = next(m for m in alike if m.workers == ours.workers)
+        what = f"chunk {ours.chunk}, {ours.workers} workers{_on(ours)}"
+        if fewest.workers < ours.workers:
+            times = ours.episodes_per_hour / fewest.episodes_per_hour
+            lines.append(f"{what}: {times:.2f} x the episodes per hour of {fewest.workers}")
+        if first is not ours:
+            times = ours.episodes_per_hour / first.episodes_per_hour
+            lines.append(f"{what}: {times:.3f} x the episodes per hour of launcher={first.launcher}")
         for other in measurements:
             if other.workers == ours.workers and (other.loop == "stock" or (other.loop == "floor" and other.chunk == ours.chunk)):
                 wall = other.seconds_per_step / ours.seconds_per_step
                 cpu = (other.cpu_seconds / other.steps) / (ours.cpu_seconds / ours.steps)
-                what = "the stock loop's speed" if other.loop == "stock" else "of the floor"
-                lines.append(
-                    f"chunk {ours.chunk}, {ours.workers} workers: {wall:.2f} x {what} per step (by processor time {cpu:.2f} x)"
-                )
+                than = "the stock loop's speed" if other.loop == "stock" else "of the floor"
+                lines.append(f"{what}: {wall:.2f} x {than} per step (by processor time {cpu:.2f} x)")
     return lines
+
+
+def _on(measurement: Measurement) -> str:
+    return "" if measurement.launcher == "local" else f" on {measurement.launcher}"
 
 
 def throughput_table(measurements: Sequence[Measurement]) -> Table:
@@ -129,7 +147,7 @@ def throughput_table(measurements: Sequence[Measurement]) -> Table:
     for m in measurements:
         figures = (m.episodes_per_hour, m.steps_per_second, m.seconds, m.cpu_seconds, m.construction, m.peak_rss_mb)
         formatted = ["-" if np.isnan(figure) else f"{figure:.3g}" if figure < 100 else f"{figure:.0f}" for figure in figures]
-        table.add_row(m.loop, str(m.chunk or "-"), str(m.workers), *formatted)
+        table.add_row(m.loop + _on(m), str(m.chunk or "-"), str(m.workers), *formatted)
     return table
 
 
@@ -139,7 +157,7 @@ def stage_table(measurements: Sequence[Measurement]) -> Table:
     for m in measurements:
         if m.stages is not None:
             shares = [m.stages.get(stage, 0.0) / m.seconds for stage in (*STAGES, "other")]
-            table.add_row(f"chunk {m.chunk}, {m.workers} workers", *(f"{100 * share:.1f} %" for share in shares))
+            table.add_row(f"chunk {m.chunk}, {m.workers} workers{_on(m)}", *(f"{100 * share:.1f} %" for share in shares))
     return table
 
 
@@ -169,18 +187,21 @@ class _Collect(Subscriber):
 
 
 def _measure_vlagym(
-    suite: Suite, task: Task, chunk: int, workers: int, settings: dict[str, Any]
+    suite: Suite, task: Task, chunk: int, workers: int, launcher_name: str, settings: dict[str, Any]
 ) -> tuple[Measurement, list[EpisodeResult]]:
     policy = RandomPolicy(suite, chunk, settings["cameras"])
     count = workers * (settings["episodes"] + 1)
     episodes = [(i, EpisodeSpec(suite.name, task.name, i % task.trials, i // task.trials)) for i in range(count)]
     collected = _Collect(workers)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, closing(make_launcher(read_launcher(launcher_name))) as launcher:
+        launcher.open()
         fps = suite.action_spec.control_hz
         record = (
             RecordSettings(Path(folder), "bench", "random", "all", tuple(settings["cameras"]), fps) if settings["video"] else None
         )
-        Runner(policy, worker_settings(suite, policy, record), workers, 600.0, 1, [collected]).run(episodes)
+        elsewhere = suite.provenance() if launcher.elsewhere else None
+        asked = worker_settings(suite, policy, record, elsewhere=elsewhere)
+        Runner(policy, asked, workers, 600.0, 1, [collected], launcher=launcher).run(episodes)
     warm = collected.counted
     if not warm:
         raise EnvError(
@@ -199,6 +220,7 @@ def _measure_vlagym(
         construction=_mean(result.execution["seconds"].get("construction", 0.0) for result in collected.first.values()),
         peak_rss_mb=max(result.execution["peak_rss_mb"] for result in collected.results),
         stages={**stages, "other": seconds - sum(stages.values())},
+        launcher=launcher_name,
     )
     return measurement, collected.results
 

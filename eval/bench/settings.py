@@ -21,6 +21,7 @@ class EnvironmentsBench:
     episodes: Few
     chunks: Annotated[Sequence[Few], Meta(min_length=1)]
     workers: Annotated[Sequence[Processes], Meta(min_length=1)]
+    launchers: Annotated[Sequence[Literal["local", "ray"]], Meta(min_length=1)]
     cameras: Sequence[Name] | None
     video: bool
     against: Literal["stock"] | None

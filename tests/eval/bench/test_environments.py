@@ -9,7 +9,7 @@ import pytest
 from toy_suite import ToySuite
 
 from vlagym.errors import ConfigError, EnvError
-from vlagym.eval.bench.environments import STAGES, measure
+from vlagym.eval.bench.environments import STAGES, Measurement, measure, ratios
 from vlagym.eval.cli.bench import main
 
 SETTINGS = {
@@ -17,6 +17,7 @@ SETTINGS = {
     "episodes": 3,
     "chunks": [1, 8],
     "workers": [2],
+    "launchers": ["local"],
     "cameras": ["primary"],
     "video": False,
     "against": None,
@@ -44,6 +45,27 @@ def test_the_command_writes_the_figures_of_a_suite_without_a_floor(tmp_path: Pat
     assert report["measurements"][0]["stages"]["video"] > 0
     assert report["settings"]["cameras"] == list(ToySuite().cameras)
     assert "episodes/h" in capsys.readouterr().out
+
+
+def test_numbers_of_workers_and_launchers_are_compared() -> None:
+    def measured(workers: int, launcher: str, seconds: float) -> Measurement:
+        return Measurement("vlagym", 8, workers, 4, 40, seconds, seconds, launcher=launcher)
+
+    told = ratios([measured(1, "local", 1.0), measured(1, "ray", 1.25), measured(2, "local", 1.0), measured(2, "ray", 2.0)])
+    assert told == [
+        "chunk 8, 1 workers on ray: 0.800 x the episodes per hour of launcher=local",
+        "chunk 8, 2 workers: 2.00 x the episodes per hour of 1",
+        "chunk 8, 2 workers on ray: 1.25 x the episodes per hour of 1",
+        "chunk 8, 2 workers on ray: 0.500 x the episodes per hour of launcher=local",
+    ]
+
+
+@pytest.mark.slow
+def test_a_launcher_is_measured_against_the_other() -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    settings = {**SETTINGS, "chunks": [8], "launchers": ["local", "ray"]}
+    measurements = measure(ToySuite(goal=9.0, step_seconds=0.005), settings)
+    assert [(m.loop, m.launcher, m.steps) for m in measurements] == [("vlagym", "local", 40), ("vlagym", "ray", 40)]
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
