@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ...episode import EpisodeResult, EpisodeSpec
+from ...errors import RunError
+from ..tables.folder import drop_what_counts_no_more
 from ..tables.log import EpisodeLog
 from .events import Subscriber
 
@@ -31,6 +34,8 @@ class Store(Subscriber):
         self._log.append(result)
 
     def run_ended(self, interrupted: bool) -> None:
+        with suppress(RunError):  # lines too many do no harm; whatever is wrong is said by whoever reads the file next
+            drop_what_counts_no_more(self._log)
         self._clear_up()
 
     def _clear_up(self) -> None:

@@ -5,7 +5,8 @@ Layout::
     config.yaml        the resolved settings of every leg
     run.json           versions, machine, protocols and their hashes, policies, notices, hash of the plan
     episodes.jsonl     one `EpisodeResult` per line, appended and fsynced; of several lines of one episode the last counts, but
-                       never an error over a result. Whoever writes to the run has this file locked.
+                       never an error over a result; the others are dropped when a run ends. Whoever writes to the run has this
+                       file locked.
     episodes.shard-N-of-M.jsonl, run.shard-N-of-M.json
                        the same of each shard of a run that several processes share, until ``vla-eval merge`` joins them
     trajectories/      states and actions of every episode, on the disk before its line is
@@ -254,16 +255,38 @@ class RunFolder:
 
 def _read(file: Path) -> dict[EpisodeSpec, EpisodeResult]:
     """What a file of episodes has."""
-    complete = EPISODES_FILE.read(file).split(b"\n")[:-1]  # the text ends with a newline unless the last line was cut
     found: dict[EpisodeSpec, EpisodeResult] = {}
+    for _, result in _lines(file):
+        _add(found, (result,))
+    return found
+
+
+def _lines(file: Path) -> Iterator[tuple[bytes, EpisodeResult]]:
+    """The lines of a file of episodes, and what they say."""
+    complete = EPISODES_FILE.read(file).split(b"\n")[:-1]  # the text ends with a newline unless the last line was cut
     for number, line in enumerate(complete, 1):
         try:
-            _add(found, (EpisodeResult.from_line(line),))
+            yield line, EpisodeResult.from_line(line)
         except ValueError as error:
             raise RunError(
                 f"{file}, line {number} is damaged: {error}. Remove the line, then resume the run: its episode is run again."
             ) from error
-    return found
+
+
+def drop_what_counts_no_more(log: EpisodeLog) -> None:
+    """Leave one line per episode in a log: whoever counts lines, counts episodes.
+
+    Raises:
+        RunError: The file cannot be read.
+        StorageError: It cannot be written; nothing has changed.
+    """
+    with _no_garbage_collection():
+        lines = [*_lines(log.path)]
+        counting: dict[EpisodeSpec, EpisodeResult] = {}
+        _add(counting, (result for _, result in lines))
+        if len(counting) < len(lines):
+            texts = {id(result): line for line, result in lines}
+            log.keep(texts[id(result)] for result in counting.values())
 
 
 def joined(by_file: Mapping[Path, Mapping[EpisodeSpec, EpisodeResult]]) -> dict[EpisodeSpec, EpisodeResult]:

@@ -7,8 +7,10 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from ..._durable import put_in_place
 from ...episode import EpisodeResult
 from ...errors import RunError, StorageError
 
@@ -20,8 +22,9 @@ _POLL_S = 0.05
 class EpisodeLog:
     """A file of episodes that this process alone appends to, from opening to closing.
 
-    The file itself is what is locked: it is never replaced nor rewritten, so lock and lines belong together, and several processes
-    may each append to a file of their own in one folder. A line that counts no more is followed by one that does.
+    The file itself is what is locked, so lock and lines belong together, and several processes may each append to a file of their
+    own in one folder. A line that counts no more is followed by one that does, until the file's place is taken, in one step, by one
+    with the lines that count.
 
     Args:
         path: The file; an empty one is made if there is none.
@@ -54,15 +57,16 @@ class EpisodeLog:
         self.close()
 
     def repair(self) -> None:
-        """Cut off a last line that a crash left unfinished.
+        """Cut off a last line that a crash left unfinished, and remove a file that did not come to take this one's place.
 
         Raises:
             StorageError: The file cannot be written to.
         """
         end = self._end_of_last_line()
-        if end == self._size:
-            return
         try:
+            self._part.unlink(missing_ok=True)
+            if end == self._size:
+                return
             os.ftruncate(self._file, end)
             os.fsync(self._file)
         except OSError as error:
@@ -95,6 +99,33 @@ class EpisodeLog:
             raise self._cannot_be_written(error) from error
         self._size += length
 
+    def keep(self, lines: Iterable[bytes]) -> None:
+        """Let a file with these lines alone take the place of this one, at once; nobody else can open either in between.
+
+        Args:
+            lines: Without their newlines.
+
+        Raises:
+            StorageError: It cannot be written, or the file is no longer what was opened; nothing has changed.
+        """
+        self._check_untouched()
+        content = b"".join(line + b"\n" for line in lines)
+        try:
+            self._part.unlink(missing_ok=True)
+            self._part.write_bytes(content)
+            successor = _locked(self._part, fcntl.LOCK_EX)
+            try:
+                put_in_place(self._part, self.path)
+            except OSError:
+                os.close(successor)
+                raise
+        except OSError as error:
+            with suppress(OSError):  # the first error is the one that says what to mend
+                self._part.unlink(missing_ok=True)
+            raise self._cannot_be_written(error) from error
+        os.close(self._file)
+        self._file, self._size = successor, len(content)
+
     def close(self) -> None:
         """Let others open it."""
         os.close(self._file)
@@ -106,14 +137,9 @@ class EpisodeLog:
 
     def _check_untouched(self) -> None:
         """Notice that lines would go where nobody finds them."""
-        ours = os.fstat(self._file)
-        try:
-            there = self.path.stat()
-        except OSError:
-            there = None
-        if there is None or not os.path.samestat(ours, there):
+        if not _is_at(self.path, self._file):
             raise StorageError(f"{self.path} was deleted, moved or replaced while the run went on. {self._remedy}")
-        if ours.st_size != self._size:
+        if os.fstat(self._file).st_size != self._size:
             raise StorageError(f"{self.path} was changed by something else while the run went on. {self._remedy}")
 
     def _end_of_last_line(self) -> int:
@@ -128,6 +154,10 @@ class EpisodeLog:
 
     def _cannot_be_written(self, error: OSError) -> StorageError:
         return StorageError(f"{self.path} cannot be written to: {error.strerror}. See to the disk. {self._remedy}")
+
+    @property
+    def _part(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.part")
 
     @property
     def _remedy(self) -> str:
@@ -180,4 +210,14 @@ def _locked(path: Path, kind: int) -> int:
     except OSError as error:
         os.close(file)
         raise StorageError(f"{path} cannot be locked: {error.strerror}. Keep runs on a file system that has locks.") from error
+    if not _is_at(path, file):  # another one has taken its place between opening and locking
+        os.close(file)
+        return _locked(path, kind)
     return file
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False

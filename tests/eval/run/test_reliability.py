@@ -160,6 +160,7 @@ def test_a_video_that_found_the_disk_full_is_drawn_on_resume(run_toy: Run, monke
     assert all((folder / result.execution["video"]).is_file() for result in RunFolder(folder).results())
     assert not any("video_error" in result.execution for result in RunFolder(folder).results())
     assert len(list((folder / "videos").iterdir())) == len(list((whole / "videos").iterdir()))
+    assert len(file.read_text().splitlines()) == len(lines), "one line per episode"
 
 
 def test_the_first_error_is_the_one_that_is_told(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +246,10 @@ def test_a_signal_while_a_run_starts_ends_in_one_line(tmp_path: Path, how: signa
     process = start("suite=toy", "policy=push", "video=none", "workers=1", f"run_dir={tmp_path / 'run'}")
     time.sleep(random.Random(f"{how}{number}").random() * (number + 1))
     process.send_signal(how)
-    _, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=120)
+    if process.returncode == -how:  # Python itself was still starting, as it is for seconds on a busy machine
+        assert output + errors == ""
+        return
     assert process.returncode in (0, 130)
     assert errors in ("", "vla-eval: interrupted\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from vlagym.episode import EpisodeResult, EpisodeSpec
 from vlagym.errors import RunError, StorageError
 from vlagym.eval.plan.config import RunConfig, load_config
 from vlagym.eval.tables import folder as folder_module
-from vlagym.eval.tables.folder import FolderTakenError, RunFolder
+from vlagym.eval.tables.folder import FolderTakenError, RunFolder, drop_what_counts_no_more
 from vlagym.eval.tables.log import EpisodeLog
 
 HEADER = {"run_id": "x", "legs": []}
@@ -173,6 +174,65 @@ def test_a_result_outranks_an_error_and_the_later_of_two_the_earlier(tmp_path: P
         for one in (result(0, "died"), result(1, steps=1), result(0), result(1, steps=2), result(0, "died again"), result(2, "a")):
             log.append(one)
     assert run.results() == [result(0), result(1, steps=2), result(2, "a")]
+
+
+def doubled(path: Path) -> EpisodeLog:
+    log = EpisodeLog(path / "episodes.jsonl")
+    for one in (result(0, "died"), result(1, steps=1), result(0), result(1, steps=2), result(2)):
+        log.append(one)
+    return log
+
+
+def test_one_line_per_episode_is_left_and_nobody_else_comes_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = Path.rename
+
+    def others_try(part: Path, target: Path) -> None:
+        for _ in range(2):  # before and after
+            with pytest.raises(RunError, match="another process is running"):
+                EpisodeLog(target)
+            if part.exists():
+                replace(part, target)
+
+    monkeypatch.setattr(Path, "rename", others_try)
+    with doubled(tmp_path) as log:
+        drop_what_counts_no_more(log)
+        lines = log.path.read_text().splitlines()
+        log.append(result(3))
+    assert [json.loads(line)["trial"] for line in lines] == [0, 1, 2]
+    assert RunFolder(tmp_path).results() == [result(0), result(1, steps=2), result(2), result(3)]
+    assert [file.name for file in tmp_path.iterdir()] == ["episodes.jsonl"]
+
+
+def test_lines_too_many_stay_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with doubled(tmp_path) as log:
+        before = log.path.read_bytes()
+        monkeypatch.setattr(os, "fsync", lambda descriptor: _raise(errno.ENOSPC))
+        with pytest.raises(StorageError, match="No space left"):
+            drop_what_counts_no_more(log)
+        monkeypatch.undo()
+        assert log.path.read_bytes() == before
+        assert [file.name for file in tmp_path.iterdir()] == ["episodes.jsonl"]
+        log.append(result(3))
+    assert len(RunFolder(tmp_path).results()) == 4
+
+
+def test_a_file_whose_place_was_taken_before_it_was_locked_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with doubled(tmp_path) as first:
+        lock = fcntl.flock
+
+        def late(file: int, kind: int) -> None:
+            monkeypatch.undo()
+            drop_what_counts_no_more(first)
+            first.close()
+            lock(file, kind)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        with EpisodeLog(tmp_path / "episodes.jsonl") as second:
+            second.append(result(3))
+        first._file = os.open(os.devnull, os.O_RDONLY)  # closed above
+    assert [one.spec.trial for one in RunFolder(tmp_path).results()] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"suite": "toy", "ta', b"\0" * 70_000, b"x" * 200_000])
