@@ -93,8 +93,13 @@ def holds_mask(value: Any) -> bool:
 
 def without_home(text: str) -> str:
     """A text in which the user's home folder is ``~``."""
-    home = os.environ.get("HOME", "").rstrip("/")
-    return re.sub(rf"{re.escape(home)}(?=/|$|[\s'\":,)])", "~", text) if home.count("/") and Path(home).is_absolute() else text
+    home = _home_in_texts(os.environ.get("HOME", "").rstrip("/"))
+    return home.sub("~", text) if home else text
+
+
+@cache
+def _home_in_texts(home: str) -> re.Pattern[str] | None:
+    return re.compile(rf"{re.escape(home)}(?=/|$|[\s'\":,)])") if home.count("/") and Path(home).is_absolute() else None
 
 
 @cache

@@ -84,8 +84,9 @@ def write_report(
     check_output(output, runs)
     report = make_report(runs, question, videos != "none", share, why=why)
     with staged(output, "report") as staging:
+        for folder in {Path(name).parent for name in report.videos}:
+            (staging / folder).mkdir(parents=True)
         for name, source in report.videos.items():
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             place(source, staging / name, videos)
         for name, content in report.files.items():
             (staging / name).write_bytes(content)
@@ -190,12 +191,13 @@ def _videos(runs: Mapping[str, Run]) -> tuple[Placed, dict[str, Path]]:
             source = run.file_of(result, "video")
             if source is None:
                 continue
-            placed[name, result.spec] = None
+            free = None
             if source.is_file():
                 # Two videos of one name in two folders of a run are two files.
-                free = source.name if f"videos/{number}/{source.name}" not in sources else f"{len(placed)}--{source.name}"
-                placed[name, result.spec] = free
+                taken = f"videos/{number}/{source.name}" in sources
+                free = f"{len(placed) + 1}--{source.name}" if taken else source.name
                 sources[f"videos/{number}/{free}"] = source
+            placed[name, result.spec] = free
     return placed, sources
 
 

@@ -5,6 +5,7 @@ A run can be read anywhere: neither the benchmark's package nor its assets are n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,11 +85,27 @@ class Run:
 
     def file_of(self, result: EpisodeResult, kind: Literal["video", "trajectory"]) -> Path | None:
         """The file that the run says it has of an episode, there or not; never one outside its folder."""
-        name = result.execution.get(kind)
+        name: str | None = result.execution.get(kind)
         if not name:
             return None
-        file = (self.path / name).resolve()
-        return file if file.is_relative_to(self.path.resolve()) else None
+        folder, last = os.path.split(name)
+        if last not in ("", ".", "..") and (parent := self._inside(folder)) is not None:
+            file: Path = parent / last
+            if not file.is_symlink():  # then it is where its folder is, which all of them share
+                return file
+        return self._inside(name)
+
+    def _inside(self, name: str) -> Path | None:
+        """What a name in the run's folder really is; None outside that folder."""
+        if name not in self._real:
+            root = self.path.resolve()
+            real = (root / name).resolve()
+            self._real[name] = real if real.is_relative_to(root) else None
+        return self._real[name]
+
+    @cached_property
+    def _real(self) -> dict[str, Path | None]:
+        return {}
 
     @property
     def errors(self) -> list[EpisodeResult]:

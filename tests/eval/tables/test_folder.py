@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import pytest
 from vlagym._durable import write_durably
 from vlagym.episode import EpisodeResult, EpisodeSpec
 from vlagym.errors import RunError, StorageError
+from vlagym.eval.bench.synthetic import write_run
 from vlagym.eval.plan.config import RunConfig, load_config
 from vlagym.eval.tables import folder as folder_module
 from vlagym.eval.tables.folder import FolderTakenError, RunFolder, drop_what_counts_no_more
 from vlagym.eval.tables.log import EpisodeLog
+from vlagym.eval.tables.runs import load_run
 
 HEADER = {"run_id": "x", "legs": []}
 
@@ -312,3 +315,22 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path: Path, monkeypatch: pytest.Mo
         write_durably(tmp_path / "file", "new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_no_file_of_an_episode_is_outside_its_run(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", {"s": {"t": 1}}, lambda spec: True))
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    (run.path / "videos").mkdir()
+    (run.path / "videos" / "own.mp4").touch()
+    (run.path / "videos" / "again.mp4").symlink_to("own.mp4")
+    (run.path / "videos" / "secret.mp4").symlink_to(tmp_path / "secret.mp4")
+    (run.path / "elsewhere").symlink_to(tmp_path)
+
+    def found(name: str) -> Path | None:
+        return run.file_of(replace(run.results[0], execution={"video": name}), "video")
+
+    own = run.path.resolve() / "videos" / "own.mp4"
+    assert [found(f"videos/{name}") for name in ("own.mp4", "again.mp4", "../videos/own.mp4")] == [own, own, own]
+    assert found("videos/gone.mp4") == own.with_name("gone.mp4")
+    outside = ("videos/secret.mp4", "elsewhere/secret.mp4", "../secret.mp4", "..", "videos/../..", str(tmp_path / "secret.mp4"))
+    assert [found(name) for name in outside] == [None] * len(outside)
