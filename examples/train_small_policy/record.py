@@ -136,7 +136,7 @@ def main() -> None:
         kept = keep(env, pipeline, moments, choose(moments, MOMENTS[arguments.task], trial % SPACING))
         part = path.with_suffix(".part")
         with part.open("wb") as file:
-            np.savez_compressed(file, **kept, instruction=env.told(env.instruction))
+            np.savez_compressed(file, **kept, instruction=env.told(env.instruction, env.asked))
         part.rename(path)
         print(f"{path.name}: {len(moments)} steps, {len(kept['images'])} moments", flush=True)
     env.close()

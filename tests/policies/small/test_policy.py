@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from vlagym.policies.registry import make_policy
 from vlagym.policies.small.network import SmallNetwork, read_checkpoint
 from vlagym.policies.small.policy import SHIPPED
 
-TRAINING = Path(__file__).parents[3] / "examples" / "train_small_policy"
 LENGTHS = ("long", "middle", "short")
 
 
@@ -117,28 +115,6 @@ def test_it_acts_the_same_behind_our_own_server(suite: Suite, moments: list[Poli
 
 
 MEANING = ("mode", "frame", "rotation", "unit", "gripper_open", "gripper_closed")
-
-
-def test_the_network_that_is_trained_is_the_one_that_acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch", reason="training needs torch")
-    monkeypatch.syspath_prepend(str(TRAINING))
-    for name in ("network", "train"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    from network import SmallNetwork as Trained
-    from train import bags, write
-
-    torch.manual_seed(0)
-    words = ["cube", "lift", "red", "the"]
-    trained = Trained(words, state_size=11, chunk=8)
-    trained.state_mean.uniform_(-1, 1)
-    write(trained, tmp_path / "new.npz", {"steps": 0, "seed": 0, "moments": 0})
-    draw = np.random.default_rng(0)
-    images, state = draw.integers(0, 256, (2, 64, 64, 3), np.uint8), draw.standard_normal(11).astype(np.float32)
-    with torch.no_grad():
-        expected = trained(*map(torch.from_numpy, (images[None], state[None], bags(["lift the red cube"], words))))[0]
-        expected[:, 6] = torch.sigmoid(expected[:, 6])
-    chunk = read_checkpoint(tmp_path / "new.npz")(list(images), state, "lift the red cube")
-    np.testing.assert_allclose(chunk, expected.numpy(), rtol=0, atol=1e-5)
 
 
 def test_what_is_shipped_is_small_and_was_trained_longer_and_longer() -> None:
