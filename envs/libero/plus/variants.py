@@ -35,6 +35,8 @@ CATEGORIES = {
     "Sensor Noise": "noise",
     "Objects Layout": "layout",
 }
+# Every variant of these, and of layout those that add an object, needs upstream's assets.zip.
+UNCOVERED_CATEGORIES = ("light", "background")
 LEVELS = (1, 2, 3, 4, 5)
 
 # Variants per base task that can be run, in LIBERO's order of tasks: known without the data, which `variants` checks.
