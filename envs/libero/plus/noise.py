@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from .pixels import compiled
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -163,7 +165,7 @@ def motion_blur(picture: Image, radius: int, sigma: float, angle_deg: float) -> 
     x, y = width * np.sin(np.radians(angle_deg)), width * np.cos(np.radians(angle_deg))
     length = np.hypot(x, y)
     columns, rows = (np.ceil(at * step / length - 0.5).astype(np.int64) for step in (y, x))
-    return _compiled().smear(picture, kernel, rows, columns)  # type: ignore[no-any-return]
+    return compiled().smear(picture, kernel, rows, columns)  # type: ignore[no-any-return]
 
 
 def gaussian_blur(picture: Image, sigma: float) -> Image:
@@ -178,7 +180,7 @@ def zoom_blur(picture: Image, end: float, step: float) -> Image:
     plain = (picture / 255.0).astype(np.float32)
     total = np.zeros_like(plain)
     for factor in factors:
-        _compiled().add_enlarged(total, plain, *_enlargement(float(factor)))
+        compiled().add_enlarged(total, plain, *_enlargement(float(factor)))
     mean = (plain + total) / (len(factors) + 1)
     zoomed: Image = (np.clip(mean, 0, 1) * 255).astype(np.uint8)
     return zoomed
@@ -199,7 +201,7 @@ def glass_blur(picture: Image, sigma: float, shift: int, rounds: int, size: int,
     Upstream's line reads as if it swapped two pixels; on numpy's views it copies one over the other.
     """
     pixels = (_gaussian(picture / 255.0, sigma) * 255).astype(np.uint8)
-    _compiled().scatter(pixels, shifts, shift, rounds, size)
+    compiled().scatter(pixels, shifts, shift, rounds, size)
     blurred: Image = (np.clip(_gaussian(pixels / 255.0, sigma), 0, 1) * 255).astype(np.uint8)
     return blurred
 
@@ -238,11 +240,8 @@ def plasma(decay: float, draws: Float64Array) -> Float64Array:
 
 
 def _gaussian(image: Float64Array, sigma: float) -> Float64Array:
-    """As skimage.filters.gaussian with its defaults, which hands on to scipy.ndimage.gaussian_filter."""
-    from scipy.ndimage import correlate1d
-
-    kernel = _gaussian_kernel(sigma)
-    blurred: Float64Array = correlate1d(correlate1d(image, kernel, 0, mode="nearest"), kernel, 1, mode="nearest")
+    """As skimage.filters.gaussian with its defaults, which hands on to scipy.ndimage.gaussian_filter: every sum in its order."""
+    blurred: Float64Array = compiled().smooth(image, _gaussian_kernel(sigma))
     return blurred
 
 
@@ -291,69 +290,3 @@ def _enlargement(factor: float) -> tuple[int, NDArray[np.int64], Float64Array, F
     lower = np.where(inside, 1 - second_weight, 0.0)[kept]
     upper = np.where(inside, second_weight, 0.0)[kept]
     return begin, np.minimum(first, size - 1)[kept], lower, upper
-
-
-class _Compiled(NamedTuple):
-    smear: Any
-    add_enlarged: Any
-    scatter: Any
-
-
-@cache
-def _compiled() -> _Compiled:
-    """The loops over pixels, compiled when first needed; numba keeps the order of every sum."""
-    from numba import njit
-
-    compile_ = njit(cache=True, nogil=True)
-    return _Compiled(compile_(_smear), compile_(_add_enlarged), compile_(_scatter))
-
-
-def _smear(picture: Image, kernel: Float64Array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Image:
-    height, width, channels = picture.shape
-    result = np.empty_like(picture)
-    total = np.empty(channels)
-    for y in range(height):
-        for x in range(width):
-            total[:] = 0.0
-            for i in range(kernel.size):
-                source_y = min(max(y + rows[i], 0), height - 1)
-                source_x = min(max(x + columns[i], 0), width - 1)
-                for c in range(channels):
-                    total[c] += kernel[i] * (257.0 * picture[source_y, source_x, c])
-            for c in range(channels):
-                result[y, x, c] = np.uint8(int(min(max(total[c], 0.0) + 0.5, 65535.0)) // 257)
-    return result
-
-
-def _add_enlarged(
-    total: NDArray[np.float32],
-    picture: NDArray[np.float32],
-    begin: int,
-    first: NDArray[np.int64],
-    lower: Float64Array,
-    upper: Float64Array,
-) -> None:
-    last = picture.shape[0] - 1
-    for y in range(total.shape[0]):
-        top = begin + first[y]
-        bottom = min(top + 1, last)
-        for x in range(total.shape[1]):
-            left = begin + first[x]
-            right = min(left + 1, last)
-            for c in range(total.shape[2]):
-                value = picture[top, left, c] * lower[y] * lower[x]
-                value += picture[top, right, c] * lower[y] * upper[x]
-                value += picture[bottom, left, c] * upper[y] * lower[x]
-                value += picture[bottom, right, c] * upper[y] * upper[x]
-                total[y, x, c] += np.float32(value)
-
-
-def _scatter(pixels: Image, shifts: NDArray[np.int64], shift: int, rounds: int, size: int) -> None:
-    drawn = 0
-    for _ in range(rounds):
-        for y in range(size - shift, shift, -1):
-            for x in range(size - shift, shift, -1):
-                dx, dy = shifts[drawn]
-                drawn += 1
-                for c in range(pixels.shape[2]):
-                    pixels[y, x, c] = pixels[y + dy, x + dx, c]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vlagym.envs.libero.plus.noise import Noise, NoiseStream, noise
+from vlagym.envs.libero.plus.pixels import compiled
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,18 @@ def test_motion_blur_is_imagemagicks(recorded: Path) -> None:
         angle = kind.draw(np.random.RandomState(seed))
         assert angle == expected["angle"]
         assert sha256(kind.apply(picture, angle)) == expected["sha256"], name
+
+
+def test_gaussian_sums_in_scipys_order() -> None:
+    """To the last bit, which decides between two grey levels."""
+    from scipy.ndimage import correlate1d
+
+    picture = np.random.RandomState(0).rand(256, 256, 3)
+    for sigma in (0.5, 1.1, 2.5, 10.0):
+        radius = int(4 * sigma + 0.5)
+        kernel = np.exp(-0.5 / sigma**2 * np.arange(-radius, radius + 1) ** 2)
+        by_rows = correlate1d(picture, kernel, 0, mode="nearest")
+        assert np.array_equal(compiled().smooth(picture, kernel), correlate1d(by_rows, kernel, 1, mode="nearest"))
 
 
 def test_before_eaf6577_glass_left_the_border_alone() -> None:
