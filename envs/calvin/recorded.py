@@ -44,7 +44,10 @@ class Stretch(NamedTuple):
 
 def is_calvin_data(folder: Path) -> bool:
     """Whether a folder is one of CALVIN's data."""
-    return (folder / RECORDINGS).is_file() or (folder / ANNOTATIONS).is_file()
+    try:
+        return any((folder / name).is_file() for name in (RECORDINGS, ANNOTATIONS))
+    except OSError:  # a name that no file can have, a folder that may not be looked into: whoever opens it says so
+        return False
 
 
 def read_stretches(folder: str) -> Mapping[str, tuple[Stretch, ...]]:

@@ -24,6 +24,14 @@ _REMEDIES = {
 }
 
 
+class _Interrupt(KeyboardInterrupt):
+    """What is caught in the end.
+
+    Of KeyboardInterrupt itself CPython remembers that it went through code made from text, as that of dataclasses and enums is, and
+    ends the process by SIGINT whatever became of it.
+    """
+
+
 @contextmanager
 def interrupts(last: bool) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM (schedulers) and SIGHUP (a closed terminal) end what is under way in order; a second one ends it at once.
@@ -38,7 +46,7 @@ def interrupts(last: bool) -> Iterator[None]:
         now = time.monotonic()
         if first is None:
             first = now
-            raise KeyboardInterrupt
+            raise _Interrupt
         if now - first > _ONE_KEYSTROKE_S:
             os.write(2, b"vla-eval: stopped at once; what is finished is kept\n")
             os._exit(130)
