@@ -119,8 +119,12 @@ def suite_to_play(policy: Mapping[str, Any], suite: Mapping[str, Any]) -> dict[s
     run = policy.get("run")
     if policy["name"] != "replay" or not isinstance(run, str):
         return dict(suite)
-    calvins = is_calvin_data(Path(run).expanduser())
-    if not calvins and not _are_demonstrations(run):
+    try:
+        calvins = is_calvin_data(Path(run).expanduser())
+        demonstrations = calvins or _are_demonstrations(run)
+    except OSError:  # as for a name that no file can have: whoever opens it says so
+        return dict(suite)
+    if not demonstrations:
         return dict(suite)
     if suite.get("benchmark") not in _DEMONSTRATED or calvins != (suite["benchmark"] == "calvin"):
         where = "CALVIN's suites" if calvins else "LIBERO's suites, libero_custom and robosuite"

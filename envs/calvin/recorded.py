@@ -44,10 +44,7 @@ class Stretch(NamedTuple):
 
 def is_calvin_data(folder: Path) -> bool:
     """Whether a folder is one of CALVIN's data."""
-    try:
-        return any((folder / name).is_file() for name in (RECORDINGS, ANNOTATIONS))
-    except OSError:  # a name that no file can have, a folder that may not be looked into: whoever opens it says so
-        return False
+    return (folder / RECORDINGS).is_file() or (folder / ANNOTATIONS).is_file()
 
 
 def read_stretches(folder: str) -> Mapping[str, tuple[Stretch, ...]]:
