@@ -57,6 +57,7 @@ SLOW = (
     "bench policy=openvla",
     "bench suite=libero_spatial",
     "doctor",
+    "policy=my_function.py:still",
     "policy=small",
     "render results/RUN --episodes",
     "suite=[libero_goal,robosuite]",

@@ -185,7 +185,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("settings", "strikes"),
     [
-        pytest.param(TOY, 6, id="toy"),
+        pytest.param(TOY, 3, id="toy"),
         pytest.param(TOY, LONG, id="toy-long", marks=pytest.mark.slow),
         pytest.param(ROBOSUITE, LONG // 10, id="robosuite-long", marks=pytest.mark.slow),
     ],
