@@ -247,8 +247,9 @@ def test_a_signal_while_a_run_starts_ends_in_one_line(tmp_path: Path, how: signa
     time.sleep(random.Random(f"{how}{number}").random() * (number + 1))
     process.send_signal(how)
     output, errors = process.communicate(timeout=120)
-    if process.returncode == -how:  # Python itself was still starting, as it is for seconds on a busy machine
-        assert output + errors == ""
+    if process.returncode == -how:  # Python itself was still starting, or ended already, when all had been said and done
+        assert output == "" or "\nresults: " in output
+        assert errors == ""
         return
     assert process.returncode in (0, 130)
     assert errors in ("", "vla-eval: interrupted\n")
