@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from .edges import interrupts
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line (see `vlagym.eval.cli.command.main`); Ctrl-C ends the imports in one line, too."""
+    """Run the command line (see `vlagym.eval.cli.command.main`); a signal ends it in one line, its imports, too: exit code 130."""
     try:
-        from .command import main as run
+        with interrupts(last=argv is None):
+            from .command import main as run
+
+            return run(argv)
     except KeyboardInterrupt:
         print("vla-eval: interrupted", file=sys.stderr)
         return 130
-    return run(argv)
 
 
 __all__ = ["main"]

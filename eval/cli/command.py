@@ -15,7 +15,7 @@ from ..._registry import did_you_mean
 from ..._stages import stage
 from ...errors import ConfigError, VlagymError
 from .config_dir import with_config_dir
-from .edges import interrupts, sentence
+from .edges import sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,9 +95,9 @@ commands (each has its own --help)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 incomplete, 2 refused, 130 interrupted."""
+    """Run the command line; returns the exit code: 0 done, 1 incomplete, 2 refused, 130 interrupted in order."""
     try:
-        with interrupts(last=argv is None), with_config_dir(sys.argv[1:] if argv is None else argv) as arguments:
+        with with_config_dir(sys.argv[1:] if argv is None else argv) as arguments:
             return _command(arguments)
     except VlagymError as error:
         from ...edges.secrets import masked_text
@@ -105,9 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"vla-eval: {printable(masked_text(str(error)))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("vla-eval: interrupted", file=sys.stderr)
-        return 130
     except OSError as error:
         if (text := sentence(error)) is None:
             raise

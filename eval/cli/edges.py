@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,11 +54,22 @@ def interrupts(last: bool) -> Iterator[None]:
 
     # A signal that is ignored (nohup, background jobs) stays ignored.
     previous = {s: signal.signal(s, interrupt) for s in _SIGNALS if signal.getsignal(s) != signal.SIG_IGN}
+    if last:
+        atexit.register(_ignore, tuple(previous))
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, (lambda *_: os._exit(130)) if last else handler)
+
+
+def _ignore(signals: Sequence[signal.Signals]) -> None:
+    """Of what was said and what the process ends with, nothing changes any more.
+
+    When Python takes itself apart it gives signals that are handled back to the system, which would end it by them.
+    """
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def sentence(error: OSError) -> str | None:

@@ -24,7 +24,7 @@ from vlagym.eval.run.evaluation import evaluate
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import Case, cases
 
-SHORT = 90
+SHORT = 180
 LONG = int(os.environ.get("VLAGYM_BAD_INPUTS", "3200"))
 SECONDS, BYTES = 10, 2 << 30
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from closeness import assert_close
 from needs import need_assets, need_suite
+from stock_libero import play_from
 
 from vlagym.conf import suite_settings
 from vlagym.envs.libero.env import LiberoEnv
@@ -20,9 +21,7 @@ from vlagym.envs.libero.suite import LiberoSuite
 from vlagym.envs.registry import make_suite
 
 # States agree to the last bits only on the processor of the recording: BLAS and numpy choose their code by it.
-STATE_ATOL = 1e-8
-# An edge of a thing that is 1e-10 m elsewhere can fall on another pixel, in the stock loop too.
-SAME_PICTURE_ATOL = 1e-12
+STATE_ATOL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def load_recording(kind: str, name: str) -> Recording:
     """A recorded episode; the test that asks for an absent one is skipped."""
     folder = _folder(kind)
     if folder is None or not (folder / f"{name}.npz").is_file():
-        pytest.skip(f"needs recordings of upstream, in the folder that $VLAGYM_GOLDEN names: perturbations/{kind}/{name}")
+        pytest.skip(f"needs recordings of upstream, see $VLAGYM_GOLDEN: perturbations/{kind}/{name}")  # CI has them, denies skips
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     return Recording(name, json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), arrays)
@@ -64,13 +63,24 @@ def make_env(name: str, **settings: object) -> LiberoEnv:
     return suite.make_env(suite.cameras)
 
 
-def play(env: LiberoEnv, task: str, trial: int, recording: Recording, steps: int | None = None) -> dict[str, Any]:
-    """Play the recorded actions and compare everything on the way; the first observation.
+@dataclass
+class Played:
+    """What an episode came to, step by step from where the policy takes over; pictures as hashes of MuJoCo's bytes.
 
-    Image bytes and what holds at the start are compared bit by bit, states after physics within `STATE_ATOL`. Where
-    these differ by more than `SAME_PICTURE_ATOL`, pictures are not compared: the stock loop's on this machine are, in
-    test_exactness.py.
+    Attributes:
+        observation: The first one.
     """
+
+    observation: dict[str, Any]
+    qpos: list[np.ndarray]
+    qvel: list[np.ndarray]
+    eef: list[np.ndarray]
+    primary: list[str]
+    wrist: list[str]
+
+
+def play(env: LiberoEnv, task: str, trial: int, recording: Recording, steps: int | None = None) -> Played:
+    """Play the recorded actions; what holds before the physics, and every success, is compared on the way, bit by bit."""
     meta, arrays = recording.meta, recording.arrays
     seen = _watch_reset(env)
     observation, _ = env.reset(options={"task": task, "trial": trial})
@@ -83,20 +93,35 @@ def play(env: LiberoEnv, task: str, trial: int, recording: Recording, steps: int
     camera = engine.model.camera("agentview")
     assert camera.pos.tolist() == meta["camera"]["agentview"]["pos"]
     assert camera.quat.tolist() == meta["camera"]["agentview"]["quat"]
-    qpos, qvel, eef = [], [], []
+    played = Played(dict(observation), [], [], [], [], [])
     actions = arrays["actions"][: len(arrays["actions"]) if steps is None else steps]
     for step in range(len(actions) + 1):
         if step:
             assert bool(env.step_chunk(actions[step - 1][None]).successes[-1]) == bool(arrays["success"][step])
-        qpos.append(engine.data.qpos.copy())
-        qvel.append(engine.data.qvel.copy())
-        eef.append(engine.proprioception.eef_pos)
-        if np.abs(qpos[-1] - arrays["qpos"][step]).max() < SAME_PICTURE_ATOL:
-            assert _sha256(env.render("primary")) == meta["sha256_agentview"][step]
-            assert _sha256(env.render("wrist")) == meta["sha256_wrist"][step]
-    for ours, name in ((qpos, "qpos"), (qvel, "qvel"), (eef, "eef_pos")):
-        assert_close(ours, arrays[name][: len(actions) + 1], STATE_ATOL)
-    return dict(observation)
+        played.qpos.append(engine.data.qpos.copy())
+        played.qvel.append(engine.data.qvel.copy())
+        played.eef.append(engine.proprioception.eef_pos)
+        played.primary.append(_sha256(env.render("primary")[::-1]))
+        played.wrist.append(_sha256(env.render("wrist")[::-1]))
+    return played
+
+
+def assert_as_recorded(played: Played, recording: Recording) -> None:
+    """Image bytes are compared bit by bit, states within `STATE_ATOL`."""
+    number = len(played.qpos)
+    assert played.primary == recording.meta["sha256_agentview"][:number]
+    assert played.wrist == recording.meta["sha256_wrist"][:number]
+    for ours, name in ((played.qpos, "qpos"), (played.qvel, "qvel"), (played.eef, "eef_pos")):
+        assert_close(ours, recording.arrays[name][:number], STATE_ATOL)
+
+
+def assert_as_stock(played: Played, bddl: Path, trial: int, recording: Recording) -> None:
+    """Every bit is that of the stock loop on this machine, in a world that upstream leaves as LIBERO has it."""
+    stock = play_from(bddl, recording.arrays["init_state"], trial, recording.arrays["actions"][: len(played.qpos) - 1])
+    assert np.array_equal(played.qpos, [moment["qpos"] for moment in stock])
+    assert np.array_equal(played.qvel, [moment["qvel"] for moment in stock])
+    assert played.primary == [_sha256(moment["primary"]) for moment in stock]
+    assert played.wrist == [_sha256(moment["wrist"]) for moment in stock]
 
 
 def _watch_reset(env: LiberoEnv) -> dict[str, Any]:
@@ -125,8 +150,8 @@ def _watch_reset(env: LiberoEnv) -> dict[str, Any]:
 
 
 def _sha256(picture: np.ndarray) -> str:
-    """Of a picture's bytes as MuJoCo gives them, from the bottom row up."""
-    return hashlib.sha256(np.ascontiguousarray(picture[::-1]).tobytes()).hexdigest()
+    """Of a picture's bytes, which MuJoCo gives from the bottom row up."""
+    return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def _folder(kind: str) -> Path | None:

@@ -43,7 +43,7 @@ class ShapesOnly(Suite):
         return tuple(Task(f"task_{i}", instruction, 4, 300) for i, instruction in enumerate(INSTRUCTIONS))
 
     def make_env(self, cameras: Sequence[str]) -> VlaEnv:
-        raise NotImplementedError
+        raise NotImplementedError("it simulates nothing")  # for tests of policies alone; one that steps an environment fails here
 
     def check_ready(self) -> None:
         return None

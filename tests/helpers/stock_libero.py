@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,35 @@ def actions_of(trial: int, steps: int) -> np.ndarray:
 def moment(obs: dict) -> dict[str, np.ndarray]:
     state = np.concatenate([obs["robot0_eef_pos"], obs["robot0_gripper_qpos"]])
     return {"primary": obs["agentview_image"], "wrist": obs["robot0_eye_in_hand_image"], "state": state}
+
+
+def settle_and_act(env: Any, actions: Iterable[Any]) -> list[dict[str, Any]]:
+    """The reference loop of an episode that has begun: its moments from where the policy takes over."""
+
+    def seen(obs: dict) -> dict[str, Any]:
+        return {**moment(obs), "qpos": env.sim.data.qpos.copy(), "qvel": env.sim.data.qvel.copy()}
+
+    for _ in range(SETTLE_STEPS):
+        obs, *_ = env.step(SETTLE_ACTION)
+    moments = [seen(obs)]
+    for action in actions:
+        obs, _, done, _ = env.step(action)
+        moments.append({**seen(obs), "done": done})
+    return moments
+
+
+def play_from(bddl: Path, init_state: np.ndarray, trial: int, actions: Iterable[Any]) -> list[dict[str, Any]]:
+    """The moments of a trial that begins with an initial state; as in the reference loop, all before it have been reset."""
+    env = import_libero(locate("libero").path).OffScreenRenderEnv(bddl_file_name=str(bddl), camera_heights=256, camera_widths=256)
+    outside = np.random.get_state()
+    env.seed(0)
+    for _ in range(trial + 1):
+        env.env.reset()
+    env.set_init_state(init_state)
+    moments = settle_and_act(env, actions)
+    np.random.set_state(outside)
+    env.close()
+    return moments
 
 
 def assert_same_picture(ours: dict, stock: dict) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from needs import need_case, need_suite
-from stock_libero import PLATE_TASK, SETTLE_ACTION, SETTLE_STEPS, actions_of, assert_same_physics, assert_same_picture, moment
+from stock_libero import PLATE_TASK, actions_of, assert_same_physics, assert_same_picture, settle_and_act
 
 from vlagym.conf import suite_settings
 from vlagym.envs.assets import locate
@@ -102,13 +102,7 @@ def stock_moments(bddl: Path, trials: int, steps: int) -> Iterator[list[dict]]:
     env.seed(0)
     for trial in range(trials):
         env.reset()
-        for _ in range(SETTLE_STEPS):
-            obs, *_ = env.step(SETTLE_ACTION)
-        moments = [moment(obs)]
-        for action in actions_of(trial, steps):
-            obs, _, done, _ = env.step(action)
-            moments.append({**moment(obs), "done": done, "qpos": env.sim.data.qpos.copy(), "qvel": env.sim.data.qvel.copy()})
-        yield moments
+        yield settle_and_act(env, actions_of(trial, steps))
     np.random.set_state(outside)
     env.close()
 

@@ -98,12 +98,12 @@ def simulate(design: Design, differing: float, difference: float, gates: int, ma
 
 
 def test_simulated_gates_err_as_rarely_as_promised_and_save_episodes() -> None:
-    gates, plan = 800, 200
+    gates, plan = 1500, 200
     design = Design.of([EpisodeSpec("s", "t", trial) for trial in range(plan)], alpha=0.05, looks=5)
-    # Exactly at the margin either verdict is an error; 3 standard errors of the simulation are 0.023.
+    # Exactly at the margin either verdict is an error; 3 standard errors of the simulation are 0.017.
     at_margin, _ = simulate(design, 0.2, -0.1, gates)
-    assert at_margin["regression"] / gates < 0.05 + 0.023
-    assert at_margin["no regression"] / gates < 0.05 + 0.023
+    assert at_margin["regression"] / gates < 0.05 + 0.017
+    assert at_margin["no regression"] / gates < 0.05 + 0.017
     # A policy that is as good is passed about as often as by a test of all 200 trials (93 %), and hardly ever failed.
     as_good, taken = simulate(design, 0.2, 0.0, gates)
     assert as_good["no regression"] / gates > 0.88

@@ -39,7 +39,7 @@ def test_a_path_is_taken_as_it_stands(path: str) -> None:
 
 
 @given(st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1).filter(lambda t: t != "null" and t[0] not in "~'\""))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_text_is_a_path(path: str) -> None:
     assert load_config(["policy=replay", f"policy.run={path}"]).legs[0].policy["run"] == path
 

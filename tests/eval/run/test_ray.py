@@ -27,7 +27,7 @@ pytest.importorskip("ray", reason="needs the extra ray")
 Run = Callable[..., Outcome]
 Records = Callable[[Path], list[dict[str, Any]]]
 
-FEW = ("suite.step_seconds=0.05",)  # 20 episodes
+FEW = ("suite.step_seconds=0.05", "seeds=[0,1]")  # 40 episodes
 
 
 @pytest.fixture(scope="module")

@@ -246,11 +246,7 @@ def test_a_signal_while_a_run_starts_ends_in_one_line(tmp_path: Path, how: signa
     process = start("suite=toy", "policy=push", "video=none", "workers=1", f"run_dir={tmp_path / 'run'}")
     time.sleep(random.Random(f"{how}{number}").random() * (number + 1))
     process.send_signal(how)
-    output, errors = process.communicate(timeout=120)
-    if process.returncode == -how:  # Python itself was still starting, or ended already, when all had been said and done
-        assert output == "" or "\nresults: " in output
-        assert errors == ""
-        return
+    _, errors = process.communicate(timeout=120)
     assert process.returncode in (0, 130)
     assert errors in ("", "vla-eval: interrupted\n")
 

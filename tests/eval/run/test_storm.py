@@ -185,7 +185,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("settings", "strikes"),
     [
-        pytest.param(TOY, 3, id="toy"),
+        pytest.param(TOY, 6, id="toy"),
         pytest.param(TOY, LONG, id="toy-long", marks=pytest.mark.slow),
         pytest.param(ROBOSUITE, LONG // 10, id="robosuite-long", marks=pytest.mark.slow),
     ],
@@ -239,10 +239,9 @@ def _signal_to_main(start: Callable[..., Victim], arguments: list[str], run: Pat
         time.sleep(0.4)
         victim.process.send_signal(how)
     code = victim.process.wait(60)
-    # While Python ends, when all is said and done, it has given signals back to the system, which then end it.
     said = victim.output.read_text()
-    assert code in (0, -signal.SIGKILL, 130) or (code == -how and "\nresults: " in said), said
-    assert "Traceback" not in victim.output.read_text()
+    assert code in (0, -signal.SIGKILL, 130), said
+    assert "Traceback" not in said
     return victim, int(not ended)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from perturbation_recordings import load_recording, make_env, need_data, play, recording_names
+from perturbation_recordings import assert_as_recorded, load_recording, make_env, need_data, play, recording_names
 
 from vlagym.envs.libero.env import LiberoEnv
 from vlagym.envs.libero.plus.variants import variants
@@ -50,8 +50,9 @@ def compare(env_of: EnvOf, name: str, steps: int | None = None) -> None:
         if v.number == meta["id"]
     )
     env = env_of(suite)
-    observation = play(env, task, trial, recording, steps)
-    assert observation["instruction"] == meta["prompt_upstream"]
+    played = play(env, task, trial, recording, steps)
+    assert_as_recorded(played, recording)
+    assert played.observation["instruction"] == meta["prompt_upstream"]
     variant = env.suite.variant(task, trial)
     assert variant is not None
     assert (variant.category, variant.level) == (meta["category"], meta["difficulty"])
