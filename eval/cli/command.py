@@ -88,7 +88,7 @@ settings (key=value, in any order; `vla-eval list` names the suites and policies
   launcher=ray         on a Ray cluster: launcher.address=auto launcher.workers=64 launcher.gpus_per_seat=1
   run_dir=FOLDER       results/DATE--POLICY--SUITE by default
   config_dir=FOLDER    suites, policies, recipes and variations of your own in files (also --config-dir FOLDER)
-  assets.dir=, assets.source=, assets.mirror=, assets.stand_ins=allow|deny
+  assets.dir=, assets.source=, assets.mirror=, assets.stand_ins=allow|deny, assets.libero_plus_zip=PATH
 
 commands (each has its own --help)
 """

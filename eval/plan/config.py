@@ -92,6 +92,7 @@ class AssetSettings:
     source: Source | None = None
     mirror: Text | None = None
     stand_ins: Literal["allow", "deny"] | None = None
+    libero_plus_zip: Text | None = None
 
     @contextmanager
     def in_force(self) -> Iterator[None]:

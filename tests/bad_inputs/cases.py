@@ -302,6 +302,7 @@ SETTINGS = (
     "assets.dir",
     "assets.stand_ins",
     "assets.source",
+    "assets.libero_plus_zip",
     "suite",
     "policy",
     "suite.trials",

@@ -129,8 +129,8 @@ def _watch_reset(env: LiberoEnv) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     make_world = env._world_of
 
-    def watched(files: Any) -> Any:
-        world = make_world(files)
+    def watched(*of: Any) -> Any:
+        world = make_world(*of)
         engine = world.engine
         reset, set_state = type(engine).reset, type(engine).set_state
 

@@ -578,7 +578,7 @@ def test_an_interrupted_fetch_ends_without_traceback_and_goes_on_later(server, m
 
 def test_the_projects_manifests_are_well_formed_and_small(monkeypatch):
     monkeypatch.setattr(manifest_module, "MANIFESTS_DIR", Path(manifest_module.__file__).parent / "manifests")
-    names = ["calvin", "calvin_env", "libero", "libero_para", "libero_plus", "libero_pro", "maniskill2_real2sim"]
+    names = ["calvin", "calvin_env", "libero", "libero_para", "libero_plus", "libero_plus_add", "libero_pro", "maniskill2_real2sim"]
     assert manifest_names() == names
     assert not load_manifest("libero").stand_ins
     for name in manifest_names():

@@ -1,10 +1,12 @@
-"""The variants are upstream's, all 6,983 that need only LIBERO's own meshes: names, levels, tasks, sentences, cameras, arms."""
+"""The variants are upstream's: names, categories, levels, tasks, sentences, cameras, arms, and scenes of upstream's own archive."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,19 +17,21 @@ from vlagym.envs.assets import fetch
 from vlagym.envs.libero.bddl import check_problem, read_language
 from vlagym.envs.libero.plus.arm import arm_poses
 from vlagym.envs.libero.plus.camera import LIBERO_CAMERAS, CameraTurn, turned
-from vlagym.envs.libero.plus.settings import LiberoPlusSettings
-from vlagym.envs.libero.plus.variants import variants
+from vlagym.envs.libero.plus.scenery import Scenery, scenery
+from vlagym.envs.libero.plus.suite import LiberoPlusSuite
+from vlagym.envs.libero.plus.variants import CATEGORIES, COUNTS, OFFICIAL_COUNTS, ZIP_CATEGORIES, ZIP_COUNTS, variants
 from vlagym.envs.registry import make_suite
 from vlagym.envs.spec import Task
+from vlagym.envs.suite import protocol_sha256
 from vlagym.errors import AssetError, ConfigError
 from vlagym.eval.plan.plan import plan_episodes
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 
 
-def plus(base: str, **settings: object) -> LiberoPlusSettings:
+def plus(base: str, **settings: object) -> LiberoPlusSuite:
     suite = make_suite({**suite_settings(base.replace("libero", "libero_plus")), **settings})
-    assert isinstance(suite, LiberoPlusSettings)
+    assert isinstance(suite, LiberoPlusSuite)
     return suite
 
 
@@ -44,14 +48,55 @@ def test_names_levels_tasks_and_both_prompts_are_those_of_upstreams_list(recorde
         upstream, clean = plus(base), plus(base, instruction="clean")
         found = []
         for task in upstream.tasks():
-            for trial, variant in enumerate(variants(base)[task.name]):
+            for trial, variant in enumerate(variants(base)[task.name][: task.trials]):
                 prompts = [sentence(suite, task, trial) for suite in (upstream, clean)]
                 found.append([variant.number, variant.name, variant.category, variant.level, task.name, *prompts])
         # Upstream gives no level to 0 tasks of these.
         assert sorted(found) == sorted([*entry[:3], entry[3] or 0, *entry[4:]] for entry in listed[base])
 
 
-def sentence(suite: LiberoPlusSettings, task: Task, trial: int) -> str:
+def test_all_10_030_names_categories_levels_and_tasks_are_upstreams() -> None:
+    listed = json.loads((need_assets("libero_plus") / "benchmark" / "task_classification.json").read_text(encoding="utf-8"))
+    assert sum(len(listed[base]) for base in SUITES) == 10_030
+    ours = {**CATEGORIES, **ZIP_CATEGORIES}
+    for base in SUITES:
+        found = [(v.number, v.name, v.category, v.level) for of_task in variants(base).values() for v in of_task]
+        assert sorted(found) == [
+            (entry["id"], entry["name"], ours[entry["category"]], entry["difficulty_level"] or 0) for entry in listed[base]
+        ]
+        assert all(v.name.startswith(f"{task}_") for task, of_task in variants(base).items() for v in of_task)
+    from_zip = Counter((v.category, v.level == 0) for base in SUITES for vs in variants(base).values() for v in vs if v.from_zip)
+    # Of upstream's variants 121 have no level, all of them lights.
+    assert from_zip == {("light", False): 1_021, ("light", True): 121, ("background", False): 1_076, ("layout", False): 829}
+
+
+def test_every_variant_of_the_archive_has_its_scene_and_comes_after_all_others() -> None:
+    need_assets("libero_plus")
+    rooms = {"tabletop": "tabletop", "floor": "floor", "kitchen": "kitchen", "liv": "living_room", "study": "study"}
+    scenes = Counter()
+    for base in SUITES:
+        for number, (task, of_task) in enumerate(variants(base).items()):
+            assert [bool(v.from_zip) for v in of_task] == [False] * COUNTS[base][number] + [True] * ZIP_COUNTS[base][number]
+            for v in of_task[COUNTS[base][number] :]:
+                kind = v.from_zip.partition("_")[0]
+                found = scenery(base, task, v.from_zip)
+                if kind == "add":
+                    assert found == Scenery()
+                    continue
+                room = Path(found.scene).name.removeprefix("libero_").partition("_")[0]
+                assert base != "libero_10" or task.lower().startswith(rooms[room]), "the room of the task's own scene"
+                assert found.scene.startswith("scenes/lights/") == (kind == "light")
+                assert found.floor.endswith(".png") and found.wall.endswith(".png")
+                scenes[kind] += 1
+    assert scenes == {"light": 1_142, "table": 613, "tb": 463}
+    # As upstream's BDDL files and classes have it.
+    bowl = "pick_up_the_black_bowl_between_the_plate_and_the_ramekin_and_place_it_on_the_plate"
+    assert scenery("libero_spatial", bowl, "tb_18") == Scenery(
+        "scenes/tabletop_table_Bricks02_NRM_6K.xml", "light-gray-floor-tile.png", "ceramic.png"
+    )
+
+
+def sentence(suite: LiberoPlusSuite, task: Task, trial: int) -> str:
     return suite._instruction(task, variants(suite.base_suite)[task.name][trial])
 
 
@@ -105,7 +150,6 @@ def test_categories_and_difficulty_choose_trials_and_change_no_number_of_one() -
     ("settings", "said"),
     [
         ({"categories": ["camara"]}, "category of LIBERO-plus in suite.categories 'camara'. Did you mean 'camera'"),
-        ({"categories": ["camera", "light"]}, "variants of 'light' (suite.categories) need upstream's assets.zip"),
         ({"categories": []}, "at least one category"),
         ({"difficulty": [6]}, "levels among"),
         ({"instruction": "cleaned"}, "suite.instruction must be one of upstream, clean; got 'cleaned'"),
@@ -116,6 +160,42 @@ def test_categories_and_difficulty_choose_trials_and_change_no_number_of_one() -
 def test_a_setting_that_makes_no_sense_is_named(settings: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         plus("libero_spatial", **settings)
+
+
+def test_what_needs_the_archive_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = plus("libero_spatial", categories=["camera", "light"])
+    with pytest.raises(ConfigError, match=r"variants of 'light' .* need upstream's assets\.zip: .*assets\.libero_plus_zip=PATH"):
+        suite.tasks()
+    assert suite.coverage == (1_644, 2_402)
+    assert suite.whole_coverage == (6_983, 10_030)
+
+
+def test_with_the_archive_everything_can_be_run_and_no_trial_has_another_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_assets("libero_plus")
+    without = {base: plus(base) for base in SUITES}
+    trials = {base: {task.name: task.trials for task in suite.tasks()} for base, suite in without.items()}
+    hashes = {base: protocol_sha256(suite.protocol()) for base, suite in without.items()}
+    monkeypatch.setenv("VLAGYM_ASSETS_LIBERO_PLUS_ZIP", str(tmp_path))
+    added = {}
+    for base in SUITES:
+        suite = plus(base)
+        assert suite.coverage == (OFFICIAL_COUNTS[base], OFFICIAL_COUNTS[base])
+        assert suite.whole_coverage == (10_030, 10_030)
+        assert len(plan_episodes([suite])) == OFFICIAL_COUNTS[base]
+        assert protocol_sha256(suite.protocol()) == hashes[base]
+        lights = plan_episodes([replace(suite, categories=("light",))])
+        assert {suite.variant(spec.task, spec.trial).category for spec in lights} == {"light"}
+        assert all(spec.trial >= trials[base][spec.task] for spec in lights)
+        hard = plan_episodes([replace(suite, categories=("light",), difficulty=(5,))])
+        assert {suite.variant(spec.task, spec.trial).level for spec in hard} == {5}
+        added[base] = sum(
+            "add_" in suite.variant(s.task, s.trial).name for s in plan_episodes([replace(suite, categories=("layout",))])
+        )
+    assert added == {"libero_spatial": 208, "libero_object": 208, "libero_goal": 240, "libero_10": 173}
+    lights = plan_episodes([replace(suite, categories=("light",)) for suite in without.values()])
+    assert len(lights) == 1_142  # those without a level too, where all levels are asked for
 
 
 def test_data_that_was_not_fetched_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
