@@ -90,7 +90,7 @@ class LiberoPlusSuite(LiberoPlusSettings, LiberoSuite):
         if not others:
             return []
         return [
-            f"{len(others)} of LIBERO's own files are others in upstream's assets.zip (e.g. {others[0]}), so episodes may differ "
+            f"Upstream's assets.zip has other bytes in {len(others)} of LIBERO's files (e.g. {others[0]}), so episodes may differ "
             "from upstream's: objects, fixtures and the plain scenes are LIBERO's here."
         ]
 
