@@ -14,7 +14,7 @@ from .switchboard import call_in
 
 # Decide into how many parts sums are split; Ray sets the first for its actors, where the main process may have none.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_OWN_PATHS = "VLAGYM_ASSETS_DIR"  # a machine's own says where it keeps its data
+_OWN_PATHS = ("VLAGYM_ASSETS_DIR", "VLAGYM_ASSETS_LIBERO_PLUS_ZIP")  # a machine's own say where it keeps its data
 
 
 class Call(TypedDict):
@@ -76,10 +76,8 @@ def _take_over(call: Call) -> None:
         os.chdir(call["folder"])
     for name in _THREADS:
         os.environ.pop(name, None)
-    own = os.environ.get(_OWN_PATHS)
-    os.environ.update(call["environment"])
-    if own is not None:
-        os.environ[_OWN_PATHS] = own
+    own = {name: os.environ[name] for name in _OWN_PATHS if name in os.environ}
+    os.environ.update(call["environment"] | own)
     if not call["gpu"] and os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # Ray's way to keep CUDA from it; it may draw on a GPU
         del os.environ["CUDA_VISIBLE_DEVICES"]
 

@@ -160,7 +160,7 @@ def test_a_recorded_variant_stays_upstreams_after_one_of_the_archive(named: Path
 
 
 @pytest.mark.slow
-def test_a_run_records_what_it_took_from_the_archive_and_covers_all(tmp_path: Path) -> None:
+def test_a_run_records_what_it_took_from_the_archive_and_covers_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_data("libero_plus_spatial", "libero_plus")
     base, task = "libero_spatial", "pick_up_the_black_bowl_on_the_ramekin_and_place_it_on_the_plate"
     every = [scenery(base, name, v.from_zip) for name, of_task in variants(base).items() for v in of_task if v.category in ZIP]
@@ -187,13 +187,15 @@ def test_a_run_records_what_it_took_from_the_archive_and_covers_all(tmp_path: Pa
     assert record["files"] > 300
     assert any("covers 2,402 of 2,402 variants, LIBERO-plus as a whole 10,030 of 10,030" in notice for notice in leg["notices"])
     assert set(run.categories()["coverage"]) == {"2,402 of 2,402 variants"}
-    # Another byte in a file that is used is another record; one that is not used changes nothing.
-    (tmp_path / "all" / "assets" / "textures" / "unused.png").write_bytes(b"x")
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        patch.setenv("VLAGYM_ASSETS_LIBERO_PLUS_ZIP", str(tmp_path / "all"))
-        suite = make_suite({**suite_settings("libero_plus_spatial"), "categories": list(ZIP)})
-        assert suite.provenance()["libero_plus_zip"] == record
+    # A file that is not used changes nothing; one that is missing is named before anything is run.
+    assets = tmp_path / "all" / "assets"
+    (assets / "textures" / "unused.png").write_bytes(b"x")
+    monkeypatch.setenv("VLAGYM_ASSETS_LIBERO_PLUS_ZIP", str(tmp_path / "all"))
+    suite = make_suite({**suite_settings("libero_plus_spatial"), "categories": list(ZIP)})
+    assert suite.provenance()["libero_plus_zip"] == record
+    (assets / every[-1].scene).unlink()
+    with pytest.raises(AssetError, match=f"{every[-1].scene} is not among them"):
+        suite.check_ready()
 
 
 def test_upstreams_textures_are_read_from_paths_that_are_used_again_but_not_at_the_same_time(named: Path) -> None:
