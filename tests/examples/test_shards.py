@@ -21,8 +21,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     """One in which `vla-eval` is this checkout's."""
     command = folder / "bin" / "vla-eval"
     command.parent.mkdir(exist_ok=True)
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m vlagym.eval.cli "$@"\n')
-    command.chmod(0o755)
+    if not command.exists():  # a file that a shell is just executing cannot be written
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m vlagym.eval.cli "$@"\n')
+        command.chmod(0o755)
     path = os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": path, **more}
 
