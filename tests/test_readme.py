@@ -142,10 +142,20 @@ def test_both_quick_starts_are_one() -> None:
 
 
 # The example of a server of one's own runs in tests/policies/serving/test_ones_own.py.
+LONG_EXAMPLES = ("adding-a-benchmark", "python")  # half a minute each; what they use is tested beside the code
 PYTHON = [(page, blocks_of(page, "python")) for page in PAGES if page.stem != "serving" and blocks_of(page, "python")]
 
 
 @pytest.mark.parametrize(("page", "blocks"), PYTHON, ids=[named(page) for page, _ in PYTHON])
+def test_python_examples_are_python(page: Path, blocks: list[str]) -> None:
+    for code in blocks:
+        compile(code, str(page), "exec")
+
+
+@pytest.mark.parametrize(
+    ("page", "blocks"),
+    [pytest.param(*one, id=named(one[0]), marks=[pytest.mark.slow] if one[0].stem in LONG_EXAMPLES else []) for one in PYTHON],
+)
 def test_python_examples_run(page: Path, blocks: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, as scripts in one folder."""
     monkeypatch.chdir(tmp_path)

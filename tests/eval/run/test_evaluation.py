@@ -184,9 +184,8 @@ def test_a_folder_for_videos_that_is_none_costs_them_and_nothing_else(run_toy: R
     assert all("Not a directory" in result.execution["video_error"] for result in RunFolder(run).results())
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, *(pytest.param(polite, marks=pytest.mark.slow) for polite in (signal.SIGINT, signal.SIGTERM))]
-)
+@pytest.mark.slow  # the storm's short form does it to every part of a run
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_was_stopped_is_finished_by_resume(tmp_path: Path, records: Records, how: signal.Signals) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     slow = ("policy=random", "suite.step_seconds=0.002", "video=first_per_task")
