@@ -19,13 +19,13 @@ from vlagym.envs.registry import make_suite
 from vlagym.eval.plan.config import load_config
 from vlagym.policies.pipeline import Pipeline, Recipe
 from vlagym.policies.scripted.robosuite import SCRIPTS
-from vlagym.policies.scripted.script import CLOSED, ScriptPlayer
+from vlagym.policies.scripted.script import CLOSED, Scene, ScriptPlayer
 
 CHUNK = 8  # actions after each moment
 SCENES_SEED = 1000  # of an episode; a run's are 0, 1, ...
 BEFORE_GRASP = ("approach", "descend", "reach")
-SPACING = 3  # steps between two moments that are kept
-MOMENTS = {"lift": 8, "door": 14}  # of an episode at most
+SPACING = 3  # steps between two moments that are kept, but where the fingers close
+MOMENTS = {"lift": 12, "door": 18, "pick_place_can": 18}  # of an episode at most
 
 
 class Moment(NamedTuple):
@@ -58,7 +58,7 @@ def play(env: VlaEnv, task: str, trial: int, seed: int) -> list[Moment]:
             else:
                 left, disturbance = int(generator.integers(CHUNK, 2 * CHUNK + 1)), None
                 if player.phase.name in BEFORE_GRASP:
-                    player = ScriptPlayer(SCRIPTS[task])  # goes by where the arm is now, not by how far it had come
+                    player = ScriptPlayer(SCRIPTS[task][on_the_way(task, env.privileged_state()) :])
         left -= 1
         action = player.act(env.privileged_state()) if disturbance is None else moments[-1].action if moments else np.zeros(7)
         moments.append(Moment(env.render_state(), observation["state"], action, disturbance is None))
@@ -66,6 +66,20 @@ def play(env: VlaEnv, task: str, trial: int, seed: int) -> list[Moment]:
         observation, _, terminated, truncated, _ = env.step(executed)
         if terminated or truncated:
             return moments
+
+
+def on_the_way(task: str, facts: Any) -> int:
+    """The phase to go on with: 1 if the gripper is on the way from where one reaches for the thing (phase 0) to the thing, else 0.
+
+    So what the expert does next follows from where the arm is, not from how far it had come: a network sees only the former.
+    """
+    scene, first = Scene(facts), SCRIPTS[task][0]
+    begin, end = (phase.goal(scene) for phase in SCRIPTS[task][:2])
+    way, gone = end.position - begin.position, scene.gripper.position - begin.position
+    along = gone @ way / (way @ way)
+    aside = np.linalg.norm(gone - along * way)
+    turned = (end.rotation * scene.gripper.rotation.inv()).magnitude()
+    return int(along > 0 and aside < first.within_m and turned < first.within_rad)
 
 
 def _disturbance(generator: np.random.Generator) -> Any:
@@ -80,17 +94,18 @@ def _disturbed(action: Any, disturbance: Any) -> Any:
 
 
 def choose(moments: list[Moment], most: int, offset: int) -> list[int]:
-    """Indices of moments followed by the expert's own actions alone: the first, one `offset` steps later, then every third."""
-    chosen: list[int] = []
-    for index in range(len(moments)):
-        if not all(moment.clean for moment in moments[index : index + CHUNK]):
-            continue
-        spaced = not chosen or index >= chosen[-1] + SPACING
-        if spaced or (len(chosen) == 1 and index == chosen[0] + offset):
-            chosen.append(index)
-    if len(chosen) > most:
-        chosen = [chosen[k] for k in np.linspace(0, len(chosen) - 1, most).round().astype(int)]
-    return chosen
+    """Indices of moments followed by the expert's own actions alone: every second that closes the fingers, and others evenly."""
+
+    def within(index: int) -> list[Moment]:
+        return moments[index : index + CHUNK]
+
+    alone = [index for index in range(len(moments)) if all(moment.clean for moment in within(index))]
+    grasps = [index for index in alone if within(index)[0].action[6] != within(index)[-1].action[6]][::2]
+    others = [index for index in alone if index % SPACING == offset and index not in grasps]
+    room = max(most - len(grasps), 0)
+    if len(others) > room:
+        others = [others[k] for k in np.linspace(0, len(others) - 1, room).round().astype(int)]
+    return sorted(grasps[:most] + others)
 
 
 def keep(env: VlaEnv, pipeline: Pipeline, moments: list[Moment], chosen: list[int]) -> dict[str, Any]:
