@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from operator import methodcaller
 
-from ..._parent import deaf_to_interrupts
 from ...envs.env import VlaEnv
 from ...envs.landmarks import Landmarks
 from ...envs.suite import Suite
 from ...episode import EpisodeResult
-from ...errors import RunError, VlagymError
+from ...errors import VlagymError
 from ...trajectory import Trajectory
 from ..run.again import live_again, trajectory_of
+from ..run.pool import in_pool
 from ..run.workers import default_worker_count
 from ..tables.runs import Run
 from .questions import group_of
@@ -55,15 +53,9 @@ def failures_of(run: Run, suite: Suite, workers: int | None = None) -> Iterator[
     if not failed:
         return
     jobs = [(result, trajectory_of(run, result)) for result in failed]
-    context = multiprocessing.get_context("spawn")
     size = default_worker_count(len(jobs), workers)
-    with ProcessPoolExecutor(size, context, _start, (suite,)) as pool:
-        try:
-            with deaf_to_interrupts():  # Ctrl-C is the main process's to handle
-                found = pool.map(_look_at, *zip(*jobs, strict=True))
-            yield from found
-        except BrokenProcessPool as error:
-            raise RunError("a process that plays episodes again died; `vla-eval doctor` says what this machine lacks.") from error
+    context = multiprocessing.get_context("spawn")
+    yield from in_pool(size, context, _start, (suite,), _look_at, jobs, "plays episodes again")
 
 
 _env: VlaEnv | None = None
@@ -74,8 +66,9 @@ def _start(suite: Suite) -> None:
     _env = suite.make_env(())
 
 
-def _look_at(result: EpisodeResult, trajectory: Trajectory) -> Failure:
+def _look_at(job: tuple[EpisodeResult, Trajectory]) -> Failure:
     assert _env is not None
+    result, trajectory = job
     asked, begun = _under_way(result)
     moments: list[Landmarks | None] = []
     try:

@@ -11,8 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -20,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._parent import deaf_to_interrupts
 from ...edges.text import differences
 from ...envs.env import VlaEnv
 from ...envs.registry import make_suite
@@ -32,6 +29,7 @@ from ..plan.config import Leg
 from ..record.caption import FAILED, SOLVED, known_at
 from ..record.episode_video import EpisodeVideo
 from ..record.video import VideoWriter, side_by_side
+from ..run.pool import in_pool
 from ..run.rollout import episode_file_name
 from ..run.workers import default_worker_count
 from ..tables.runs import Run
@@ -188,15 +186,10 @@ def _render_leg(suite: Suite, jobs: Sequence[_Job], run: Run, drawing: Drawing, 
     started = context.Value("i", 0)
     initial = (arguments, started, run.config.egl_devices)
     size = default_worker_count(len(jobs), workers)
-    with ProcessPoolExecutor(size, context, _start_worker, initial) as pool:
-        try:
-            with deaf_to_interrupts():  # Ctrl-C is the main process's to handle
-                drawn = pool.map(_draw, jobs)
-            yield from drawn
-        except BrokenProcessPool as error:
-            raise RunError("a process that draws died; run `vla-eval doctor` to see what this machine lacks.") from error
-        finally:
-            shutil.rmtree(jobs[0].output / ".partial", ignore_errors=True)
+    try:
+        yield from in_pool(size, context, _start_worker, initial, _draw, jobs, "draws")
+    finally:
+        shutil.rmtree(jobs[0].output / ".partial", ignore_errors=True)
 
 
 def _suffix(drawing: Drawing) -> str:

@@ -23,7 +23,6 @@ from vlagym.policies.scripted.script import CLOSED, Scene, ScriptPlayer
 
 CHUNK = 8  # actions after each moment
 SCENES_SEED = 1000  # of an episode; a run's are 0, 1, ...
-BEFORE_GRASP = ("approach", "descend", "reach")
 SPACING = 3  # steps between two moments that are kept, but where the fingers close
 MOMENTS = {"lift": 12, "door": 18, "pick_place_can": 18}  # of an episode at most
 
@@ -57,7 +56,7 @@ def play(env: VlaEnv, task: str, trial: int, seed: int) -> list[Moment]:
                 left, disturbance = int(generator.integers(1, 6)), _disturbance(generator)
             else:
                 left, disturbance = int(generator.integers(CHUNK, 2 * CHUNK + 1)), None
-                if player.phase.name in BEFORE_GRASP:
+                if player.phase in SCRIPTS[task][:2]:  # before the grasp
                     player = ScriptPlayer(SCRIPTS[task][on_the_way(task, env.privileged_state()) :])
         left -= 1
         action = player.act(env.privileged_state()) if disturbance is None else moments[-1].action if moments else np.zeros(7)
@@ -72,6 +71,10 @@ def on_the_way(task: str, facts: Any) -> int:
     """The phase to go on with: 1 if the gripper is on the way from where one reaches for the thing (phase 0) to the thing, else 0.
 
     So what the expert does next follows from where the arm is, not from how far it had come: a network sees only the former.
+
+    Args:
+        task: Of the suite.
+        facts: `VlaEnv.privileged_state`.
     """
     scene, first = Scene(facts), SCRIPTS[task][0]
     begin, end = (phase.goal(scene) for phase in SCRIPTS[task][:2])

@@ -128,13 +128,7 @@ class UpstreamAssets(ABC):
             path: Of the XML.
             textures: Name of a texture -> the file, beside the one that the XML says, that an arena of LIBERO puts there instead.
         """
-        if self.content(path).size > MAX_XML_BYTES:
-            raise self._unusable(f"{path} is larger than {MAX_XML_BYTES} bytes")
-        try:
-            assets = ElementTree.parse(self.place(path)).getroot().find("asset")
-        except ElementTree.ParseError as error:
-            raise self._unusable(f"{path} is not XML ({error})") from error
-        for node in [] if assets is None else assets.findall("./*[@file]"):
+        for node in self._file_nodes(path):
             file = node.get("file", "")
             if node.tag == "texture" and node.get("name") in textures:
                 file = posixpath.join(posixpath.dirname(file), textures[node.get("name", "")])
@@ -142,6 +136,21 @@ class UpstreamAssets(ABC):
             if posixpath.isabs(target) or not is_safe_path(target):
                 raise self._unusable(f"{path} refers to {file!r}, which leaves the folder assets")
             yield target
+
+    def _file_nodes(self, path: str) -> list[ElementTree.Element]:
+        """The elements of an XML's assets that name a file; no other element does, so that no path goes unseen to MuJoCo."""
+        if self.content(path).size > MAX_XML_BYTES:
+            raise self._unusable(f"{path} is larger than {MAX_XML_BYTES} bytes")
+        try:
+            root = ElementTree.parse(self.place(path)).getroot()
+        except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two of an encoding
+            raise self._unusable(f"{path} is not XML ({error})") from error
+        nodes = root.findall("./asset/*[@file]")
+        for node in root.iter():
+            named = [name for name in node.attrib if name.startswith("file") and not (name == "file" and node in nodes)]
+            if named:
+                raise self._unusable(f"{path} names a file in <{node.tag} {named[0]}>; only what is in <asset> may, as file=")
+        return nodes
 
     def record(self, paths: Iterable[str]) -> dict[str, Any]:
         """What identifies these files in a run's records, whether they are in the archive or were unpacked.

@@ -34,3 +34,11 @@ def test_the_policy_that_learned_is_between_chance_and_the_expert(results: pd.Da
     assert set(successes.columns) == set(made.LEARNED)
     assert (successes.loc["random"] < successes.loc["long"]).all()
     assert (successes.loc["long"] <= successes.loc["scripted"]).all()
+
+
+@pytest.mark.parametrize("page", made.SHOWN)
+def test_the_comparison_is_of_the_two_runs(page: str, results: pd.DataFrame) -> None:
+    text = (REPO / page).read_text(encoding="utf-8")
+    rates = results[results["task"].isin(made.TASKS["middle"])].pivot_table("success_rate", "task", "policy", sort=False)
+    for task, of in rates.iterrows():
+        assert f"| robosuite | {task} | {made.TRIALS} | {of['long']:.1%} | {of['middle']:.1%} |".replace("%", " %") in text

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from perturbation_recordings import assert_as_recorded, load_recording, make_env, need_data, play
+from stock_libero import PLATE_TASK
 from upstream_assets import WITH_MESH, colour_of, light_of, write_assets
 
 from vlagym.conf import suite_settings
@@ -24,29 +25,15 @@ from vlagym.eval.tables.runs import load_run
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 # In the form of upstream's BASE_add_K.bddl: two objects of new kinds in regions of their own.
-ADDED = """(define (problem LIBERO_Tabletop_Manipulation)
-  (:domain robosuite)
-  (:language Put the plate on the stove)
-  (:regions
-    (plate_start (:target main_table) (:ranges ((0.02 -0.06 0.06 -0.02))))
-    (stove_spot (:target main_table) (:ranges ((-0.42 0.20 -0.40 0.22))))
-    (add_object_region_0 (:target main_table) (:ranges ((0.2499995 -0.1500005 0.2500005 -0.1499995))) (:yaw_rotation ((0.0 0.0))))
-    (add_object_region_1 (:target main_table) (:ranges ((-0.2000005 -0.2000005 -0.1999995 -0.1999995))) (:yaw_rotation ((0.0 0.0))))
-    (cook_region (:target flat_stove_1))
-  )
-  (:fixtures main_table - table
-    flat_stove_1 - flat_stove)
-  (:objects plate_1 - plate
-    can_of_soda__1_1 - can_of_soda__1
-    bottle_of_aspirin_1 - bottle_of_aspirin)
-  (:obj_of_interest plate_1 flat_stove_1)
-  (:init (On plate_1 main_table_plate_start)
-    (On flat_stove_1 main_table_stove_spot)
-    (On can_of_soda__1_1 main_table_add_object_region_0)
-    (On bottle_of_aspirin_1 main_table_add_object_region_1))
-  (:goal (And (On plate_1 flat_stove_1_cook_region)))
-)
-"""
+REGIONS = """(:regions
+    (add_object_region_0 (:target main_table) (:ranges ((0.2499995 -0.1500005 0.2500005 -0.1499995)))
+      (:yaw_rotation ((0.0 0.0))))
+    (add_object_region_1 (:target main_table) (:ranges ((-0.2000005 -0.2000005 -0.1999995 -0.1999995)))
+      (:yaw_rotation ((0.0 0.0))))"""
+OBJECTS = "(:objects can_of_soda__1_1 - can_of_soda__1 bottle_of_aspirin_1 - bottle_of_aspirin"
+INIT = """(:init (On can_of_soda__1_1 main_table_add_object_region_0)
+    (On bottle_of_aspirin_1 main_table_add_object_region_1)"""
+ADDED = PLATE_TASK.replace("(:regions", REGIONS).replace("(:objects", OBJECTS).replace("(:init", INIT)
 BOTH = Scenery("scenes/lights/tabletop_light_sync_modified_7.xml", "light-gray-floor-tile.png", "Bricks02_COL_VAR1_6K.png")
 
 
