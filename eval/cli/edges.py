@@ -7,11 +7,13 @@ import errno
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_A_MOMENT_S = 0.01
 _ONE_KEYSTROKE_S = 0.3  # wrappers pass on the signal that the terminal has sent to the whole group anyhow
 
 _REMEDIES = {
@@ -26,7 +28,7 @@ _REMEDIES = {
 
 
 class _Interrupt(KeyboardInterrupt):
-    """What is caught in the end.
+    """What is caught in the end; its argument is the signal.
 
     Of KeyboardInterrupt itself CPython remembers that it went through code made from text, as that of dataclasses and enums is, and
     ends the process by SIGINT whatever became of it.
@@ -47,11 +49,24 @@ def interrupts(last: bool) -> Iterator[None]:
         now = time.monotonic()
         if first is None:
             first = now
-            raise _Interrupt
+            raise _Interrupt(signum)
         if now - first > _ONE_KEYSTROKE_S:
             os.write(2, b"vla-eval: stopped at once; what is finished is kept\n")
             os._exit(130)
 
+    def unheard(unraisable: sys.UnraisableHookArgs) -> None:
+        nonlocal first
+        if not isinstance(unraisable.exc_value, _Interrupt):
+            hook(unraisable)
+            return
+        first = None
+        # To the thread itself, so that what it waits for ends.
+        again = threading.Timer(_A_MOMENT_S, signal.pthread_kill, (threading.get_ident(), *unraisable.exc_value.args))
+        again.daemon = True
+        again.start()
+
+    # In a finalizer or the callback of a weak reference, as imports have them, Python drops what is raised: it is raised again.
+    hook, sys.unraisablehook = sys.unraisablehook, unheard
     # A signal that is ignored (nohup, background jobs) stays ignored.
     previous = {s: signal.signal(s, interrupt) for s in _SIGNALS if signal.getsignal(s) != signal.SIG_IGN}
     if last:
@@ -59,6 +74,7 @@ def interrupts(last: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in previous.items():
             signal.signal(number, (lambda *_: os._exit(130)) if last else handler)
 

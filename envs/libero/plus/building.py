@@ -19,8 +19,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from libero.libero.envs.arenas.style import FLOOR_STYLE, WALL_STYLE
-from libero.libero.envs.base_object import OBJECTS_DICT
 from robosuite.models.objects import MujocoXMLObject
 
 from ....errors import AssetError
@@ -38,6 +36,10 @@ def scene_arguments(scenery: Scenery) -> Iterator[dict[str, Any]]:
     Raises:
         AssetError: Something is missing from upstream's archive, or damaged.
     """
+    # Here, for who gives arguments to a problem class has had hf-libero imported as it has to be (see `.._upstream`).
+    from libero.libero.envs.arenas.style import FLOOR_STYLE, WALL_STYLE
+    from libero.libero.envs.base_object import OBJECTS_DICT
+
     for kind in ADDED_OBJECTS:
         OBJECTS_DICT.setdefault(kind, partial(AddedObject, kind))
     if not scenery.scene:
