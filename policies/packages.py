@@ -1,10 +1,11 @@
-"""Whether the packages of a policy are installed."""
+"""The packages of a policy: whether they are installed, and in which versions."""
 
 from __future__ import annotations
 
 import importlib
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from ..errors import DependencyError
 
@@ -31,3 +32,13 @@ def require(packages: Sequence[str], extra: str) -> None:
             raise DependencyError(
                 f"this policy needs {package} ({error}); install it with `pip install 'vlagym[{extra}]'`."
             ) from error
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The installed version of each package; of torch with its build, e.g. ``2.13.0+cu130``, which PyPI's wheels leave out."""
+    found = {name: version(name) for name in packages}
+    if "torch" in found:
+        import torch
+
+        found["torch"] = str(torch.__version__)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,7 @@ from ..network.json_files import read_json
 from ..network.layouts import unused_files
 from ..network.lora import CONFIG_FILE, Merged
 from ..network.tuned import ADAPTER_FOLDER, TunedCheckpoint, open_tuned
-from ..packages import require
+from ..packages import require, versions
 from .config import ModelConfig, read_config
 from .platforms import OftConfig
 from .statistics import OFT_EPSILON, Scale, Statistics
@@ -213,7 +212,7 @@ class Opened:
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": device_name(self.device),
             "attention": self.loading.attention,
-            "packages": {name: version(name) for name in _PACKAGES},
+            "packages": versions(_PACKAGES),
         }
 
 

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from ...envs.suite import Suite
 from ...errors import ConfigError, PolicyError
 from ..base import Chunk, PolicyObservation
 from ..network.adapter import Batching, NetworkPolicy
+from ..packages import versions
 from ..pipeline import Pipeline, Recipe, no_checkpoint
 from ..registry import Prepared, prepared_by
 from .config import IMAGE_SIZE, RoboVlmsConfig
@@ -82,7 +82,7 @@ class RoboVlmsPolicy(NetworkPolicy):
             "checkpoint_sha256": opened.sha256() if opened.sha256 else None,
             **{name: config[name] for name in ("window", "chunk", "hand_camera", "action_range")},
             "executes": 1,
-            "packages": {name: version(name) for name in PACKAGES},
+            "packages": versions(PACKAGES),
             **super().provenance(),
         }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
@@ -22,7 +21,7 @@ from ..base import Chunk, PolicyObservation
 from ..network.adapter import Batching, NetworkPolicy
 from ..network.checkpoints import Checkpoint, find_checkpoint
 from ..network.passes import fill_up, one_thread
-from ..packages import require
+from ..packages import require, versions
 from ..pipeline import Pipeline, Recipe
 from ..registry import Prepared, prepared_by
 from .config import Rt1Config
@@ -107,7 +106,7 @@ class Rt1Policy(NetworkPolicy):
             **self._settings,
             "checkpoint_commit": found.commit if found else None,
             "checkpoint_sha256": found.sha256() if found else None,
-            "packages": {name: version(name) for name in _PACKAGES},
+            "packages": versions(_PACKAGES),
             **super().provenance(),
         }
 
