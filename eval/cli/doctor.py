@@ -6,7 +6,6 @@ Whatever touches a graphics driver runs in a process of its own, so that a crash
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 import shutil
@@ -21,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..._parent import PROCESSES
 from ...conf import suite_names
 from ...envs.assets import NotFetchedError, assets_dir, locate, manifest_names
 from ...envs.packages import BENCHMARK_PACKAGES, PackageState, installed_version, package_states, require_python
@@ -270,11 +270,10 @@ def _settings(suite: str) -> dict[str, Any]:
 
 def suite_findings(name: str) -> list[Finding]:
     """Probe a suite in a process of its own; what ends that process is a finding too."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
+    receiver, sender = PROCESSES.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="vlagym-doctor-") as folder:
         output = Path(folder) / "output.txt"
-        process = context.Process(target=_probe_suite, args=(name, sender, output), daemon=True)
+        process = PROCESSES.Process(target=_probe_suite, args=(name, sender, output), daemon=True)
         process.start()
         sender.close()
         checks, outcome = _receive(receiver)

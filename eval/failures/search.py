@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import methodcaller
@@ -54,8 +53,7 @@ def failures_of(run: Run, suite: Suite, workers: int | None = None) -> Iterator[
         return
     jobs = [(result, trajectory_of(run, result)) for result in failed]
     size = default_worker_count(len(jobs), workers)
-    context = multiprocessing.get_context("spawn")
-    yield from in_pool(size, context, _start, (suite,), _look_at, jobs, "plays episodes again")
+    yield from in_pool(size, _start, (suite,), _look_at, jobs, "plays episodes again")
 
 
 _env: VlaEnv | None = None

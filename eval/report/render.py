@@ -6,7 +6,6 @@ the cameras, sizes and frame rate of the run the file is the one the run wrote, 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._parent import PROCESSES
 from ...edges.text import differences
 from ...envs.env import VlaEnv
 from ...envs.registry import make_suite
@@ -182,12 +182,11 @@ def _render_leg(suite: Suite, jobs: Sequence[_Job], run: Run, drawing: Drawing, 
     fps = drawing.fps or run.config.video_fps or suite.action_spec.control_hz
     caption = run.config.video_caption if drawing.caption is None else drawing.caption
     arguments = (suite, cameras, drawing.size, fps, caption, _suffix(drawing))
-    context = multiprocessing.get_context("spawn")
-    started = context.Value("i", 0)
+    started = PROCESSES.Value("i", 0)
     initial = (arguments, started, run.config.egl_devices)
     size = default_worker_count(len(jobs), workers)
     try:
-        yield from in_pool(size, context, _start_worker, initial, _draw, jobs, "draws")
+        yield from in_pool(size, _start_worker, initial, _draw, jobs, "draws")
     finally:
         shutil.rmtree(jobs[0].output / ".partial", ignore_errors=True)
 

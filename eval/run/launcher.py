@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ..._parent import EndWithParent, call, deaf_to_interrupts
+from ..._parent import PROCESSES, deaf_to_interrupts
 from ...errors import RunError
 from ...policies.devices import devices_of
 from .channel import Channel
@@ -155,9 +155,7 @@ class LocalLauncher(Launcher):
     def start(self, name: str, main: Callable[..., None], *arguments: Any, gpu: bool = False) -> tuple[LocalProcess, Channel]:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = multiprocessing.get_context("spawn").Process(
-                target=call, args=(EndWithParent(), main, theirs, *arguments), name=name
-            )
+            process = PROCESSES.Process(target=main, args=(theirs, *arguments), name=name)
             try:
                 with deaf_to_interrupts():  # Ctrl-C is the main process's to handle
                     process.start()

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import SpawnContext
 from typing import Any, TypeVar
 
-from ..._parent import deaf_to_interrupts
+from ..._parent import PROCESSES, deaf_to_interrupts
 from ...errors import RunError
 
 Job = TypeVar("Job")
@@ -18,7 +17,6 @@ Done = TypeVar("Done")
 
 def in_pool(
     size: int,
-    context: SpawnContext,
     start: Callable[..., None],
     arguments: tuple[Any, ...],
     function: Callable[[Job], Done],
@@ -29,7 +27,6 @@ def in_pool(
 
     Args:
         size: Processes.
-        context: Starts them.
         start: Called in each of them first, with the arguments.
         arguments: For `start`.
         function: What to do with a job.
@@ -39,7 +36,7 @@ def in_pool(
     Raises:
         RunError: A process died.
     """
-    with ProcessPoolExecutor(size, context, start, arguments) as pool:
+    with ProcessPoolExecutor(size, PROCESSES, start, arguments) as pool:
         try:
             with deaf_to_interrupts():  # Ctrl-C is the main process's to handle
                 waiting: deque[Future[Done]] = deque(pool.submit(function, job) for job in jobs)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vlagym._parent import EndWithParent, call
 from vlagym.eval.run.channel import Channel
 
 
@@ -61,47 +56,3 @@ def test_the_end_of_the_other_side_is_an_error_and_not_a_message(ends: tuple[Cha
     theirs.close()
     with pytest.raises(EOFError):
         ours.receive()
-
-
-def test_a_stopped_process_ends_with_its_parent(tmp_path: Path) -> None:
-    """A parent is killed while its child is stopped: only the kernel can end it."""
-    context = multiprocessing.get_context("spawn")
-    parent = context.Process(target=_parent, args=(tmp_path / "child",))
-    parent.start()
-    child = int(_when_written(tmp_path / "child"))
-    os.kill(child, signal.SIGSTOP)
-    parent.kill()
-    parent.join()
-    deadline = time.monotonic() + 60
-    while _runs(child):
-        assert time.monotonic() < deadline, "the child outlives its parent"
-        time.sleep(0.02)
-
-
-def _parent(file: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    context.Process(target=call, args=(EndWithParent(), _child, file)).start()
-    time.sleep(3600)
-
-
-def _child(file: Path) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(str(os.getpid()))
-    part.replace(file)
-    time.sleep(3600)
-
-
-def _when_written(file: Path) -> str:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return file.read_text()
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

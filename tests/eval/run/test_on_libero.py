@@ -113,12 +113,18 @@ def _evaluate(folder: Path, *overrides: str, subscriber: Subscriber | None = Non
 
 
 def _assert_same_trajectories(one: Path, other: Path) -> None:
-    files = sorted(path.name for path in (one / "trajectories").glob("*.npz"))
-    assert len(files) == EPISODES
-    for name in files:
-        first, second = (load_trajectory(folder / "trajectories" / name) for folder in (one, other))
+    trajectories = _trajectories(one), _trajectories(other)
+    assert trajectories[0].keys() == trajectories[1].keys()
+    assert len(trajectories[0]) == EPISODES
+    for name in trajectories[0]:
+        first, second = (load_trajectory(files[name]) for files in trajectories)
         for key in ("actions", "render_states", "physics_states"):
             np.testing.assert_array_equal(first[key], second[key])  # type: ignore[literal-required]
+
+
+def _trajectories(run: Path) -> dict[str, Path]:
+    """The files by their names without the episode's place in the plan."""
+    return {file.name.partition("--")[2]: file for file in (run / "trajectories").glob("*.npz")}
 
 
 def _wait_for_results(folder: Path, count: int) -> None:
