@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from vlagym.eval.run import evaluation as run_module
 from vlagym.eval.run.evaluation import evaluate
 from vlagym.eval.tables.folder import RunFolder
 
-from .test_on_libero import EPISODES, _assert_same_trajectories, _wait_for_results
+from .test_on_libero import EPISODES, VLA_EVAL, _assert_same_trajectories, _kill_after_five
 
 pytestmark = pytest.mark.slow
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -80,12 +79,8 @@ def test_any_order(settings: list[str], alone: Path, tmp_path: Path, records: Re
 
 
 def test_killed_and_resumed(settings: list[str], alone: Path, tmp_path: Path, records: Records) -> None:
-    vla_eval, folder = [sys.executable, "-m", "vlagym.eval.cli"], tmp_path / "run"
-    process = subprocess.Popen([*vla_eval, *settings, "workers=4", f"run_dir={folder}"], stdout=subprocess.DEVNULL)
-    _wait_for_results(folder, 5)
-    process.kill()
-    process.wait()
-    assert len(RunFolder(folder).results()) < EPISODES
-    subprocess.run([*vla_eval, f"resume={folder}", "workers=2"], check=True, stdout=subprocess.DEVNULL)
+    folder = tmp_path / "run"
+    _kill_after_five([*settings, "workers=4", f"run_dir={folder}"], folder)
+    subprocess.run([*VLA_EVAL, f"resume={folder}", "workers=2"], check=True, stdout=subprocess.DEVNULL)
     assert records(folder) == records(alone)
     _assert_same_trajectories(folder, alone)

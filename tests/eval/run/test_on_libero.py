@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from needs import need_suite
+from waiting import wait_until
 
 from vlagym.episode import EpisodeSpec
 from vlagym.eval.plan.config import load_config
@@ -26,6 +26,7 @@ from vlagym.eval.run.evaluation import evaluate
 from vlagym.eval.tables.folder import RunFolder
 from vlagym.trajectory import load_trajectory
 
+VLA_EVAL = [sys.executable, "-m", "vlagym.eval.cli"]
 Records = Callable[[Path], list[dict[str, Any]]]
 
 # Two tasks whose fixtures move from reset to reset, one of them with growing property initialisers, and one whose fixtures stay.
@@ -94,14 +95,9 @@ def test_two_killed_workers(alone: Path, tmp_path: Path, records: Records) -> No
 
 
 def test_the_main_process_killed_and_the_run_resumed(alone: Path, tmp_path: Path, records: Records) -> None:
-    vla_eval = [sys.executable, "-m", "vlagym.eval.cli"]
     folder = tmp_path / "run"
-    process = subprocess.Popen([*vla_eval, *SETTINGS, *CHEAP, f"run_dir={folder}"], stdout=subprocess.DEVNULL)
-    _wait_for_results(folder, 5)
-    process.kill()
-    process.wait()
-    assert len(RunFolder(folder).results()) < EPISODES
-    subprocess.run([*vla_eval, f"resume={folder}"], check=True, stdout=subprocess.DEVNULL)
+    _kill_after_five([*SETTINGS, *CHEAP, f"run_dir={folder}"], folder)
+    subprocess.run([*VLA_EVAL, f"resume={folder}"], check=True, stdout=subprocess.DEVNULL)
     assert records(folder) == records(alone)
     _assert_same_trajectories(folder, alone)
 
@@ -127,11 +123,12 @@ def _trajectories(run: Path) -> dict[str, Path]:
     return {file.name.partition("--")[2]: file for file in (run / "trajectories").glob("*.npz")}
 
 
-def _wait_for_results(folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        file = folder / "episodes.jsonl"
-        if file.exists() and len(file.read_text().splitlines()) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{folder} has no {count} results after 240 s")
+def _kill_after_five(arguments: list[str], folder: Path) -> None:
+    """Run `vla-eval` until five episodes are over, and kill it."""
+    with subprocess.Popen([*VLA_EVAL, *arguments], stdout=subprocess.DEVNULL) as process:
+        try:
+            file = folder / "episodes.jsonl"
+            wait_until(lambda: file.exists() and file.read_text().count("\n") >= 5, 900)
+        finally:
+            process.kill()
+    assert len(RunFolder(folder).results()) < EPISODES
