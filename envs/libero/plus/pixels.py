@@ -108,7 +108,7 @@ def _scatter(pixels: Image, shifts: NDArray[np.int64], shift: int, rounds: int, 
     for _ in range(rounds):
         for y in range(size - shift, shift, -1):
             for x in range(size - shift, shift, -1):
-                dx, dy = shifts[drawn]
+                from_x, from_y = x + shifts[drawn, 0], y + shifts[drawn, 1]
                 drawn += 1
                 for c in range(pixels.shape[2]):
-                    pixels[y, x, c] = pixels[y + dy, x + dx, c]
+                    pixels[y, x, c] = pixels[from_y, from_x, c]
