@@ -35,7 +35,7 @@ HELPERS = Path(__file__).parents[2] / "helpers"
 _PATIENCE_S = 60  # 10 do on a machine that is not busy with anything else
 LONG = int(os.environ.get("VLAGYM_STORM", "1000"))
 TOY = ("suite=toy", "policy=random", "video=all", "workers=2", "episodes_per_task=4", "worker_timeout_s=10", "attempts=8")
-ROBOSUITE = ("suite=robosuite", "policy=scripted", "tasks=[lift]", "video=all", "workers=2", "attempts=8")
+ROBOSUITE = ("suite=robosuite", "policy=scripted", "tasks=[lift]", "video=all", "workers=2", "worker_timeout_s=60", "attempts=8")
 
 
 META = {"suite": "toy", "task": "t", "trial": 0, "seed": 0, "instruction": "", "steps": 5, "success": True}
