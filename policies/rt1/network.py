@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from ..network.passes import row_by_row
 from .config import Rt1Config
 
 ENCODER_SIZE = 300  # pixels, the input size of EfficientNet-B3
@@ -106,9 +107,10 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor, instruction: torch.Tensor) -> torch.Tensor:
         """[B, C, H, W] and [B, I] -> [B, C', H', W']."""
-        inner = F.silu(self.expand_norm(self.expand(x))) if hasattr(self, "expand") else x
-        inner = F.silu(self.depthwise_norm(self.depthwise(pad(inner, self.kernel, self.stride))))
-        weights = self.excite(F.silu(self.squeeze(inner.mean(dim=(2, 3), keepdim=True)))).sigmoid()
+        inner = row_by_row(F.silu, self.expand_norm(self.expand(x))) if hasattr(self, "expand") else x
+        inner = row_by_row(F.silu, self.depthwise_norm(self.depthwise(pad(inner, self.kernel, self.stride))))
+        squeezed = row_by_row(F.silu, self.squeeze(inner.mean(dim=(2, 3), keepdim=True)))
+        weights = row_by_row(torch.sigmoid, self.excite(squeezed))
         out = self.project_norm(self.project(inner * weights))
         filmed: torch.Tensor = self.film(out + x if self.residual else out, instruction)
         return filmed
@@ -163,10 +165,10 @@ class ImageTokenizer(nn.Module):
         stds = prepared.new_tensor(IMAGENET_STDS)
         shape = (1, 3, 1, 1)
         x = (prepared / 255 - self.mean.view(shape)) / (self.variance * stds).sqrt().view(shape)
-        x = F.silu(self.stem_norm(self.stem(pad(x, 3, 2))))
+        x = row_by_row(F.silu, self.stem_norm(self.stem(pad(x, 3, 2))))
         for block in self.blocks:
             x = block(x, instruction)
-        return F.silu(self.top_norm(self.top(x)))
+        return row_by_row(F.silu, self.top_norm(self.top(x)))
 
     def learn_tokens(self, features: torch.Tensor) -> torch.Tensor:
         """TokenLearner: weighted means over positions, [B, 81, D] -> [B, image_tokens, D]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vlagym.policies.network.passes import Widths, fill_up, passes, right_padded
+from vlagym.policies.network.passes import Widths, fill_up, passes, right_padded, row_by_row
 
 
 def test_known_prompts_share_a_width_and_longer_ones_have_steps_of_their_own() -> None:
@@ -34,3 +34,12 @@ def test_every_observation_is_in_one_pass(rows: int) -> None:
     groups = list(passes([8, 16, 8, 8, 16, 8, 8], rows))
     assert sorted(member for _, members in groups for member in members) == list(range(7))
     assert all(len(members) <= rows for _, members in groups)
+
+
+def test_elementwise_functions_give_a_row_the_same_numbers_at_every_place() -> None:
+    torch = pytest.importorskip("torch", reason="networks need torch")
+    x = 4 * torch.randn(5, 49, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([torch.sigmoid(row[None]) for row in x])
+    for turns in range(5):
+        assert torch.equal(row_by_row(torch.sigmoid, x.roll(turns, 0)), alone.roll(turns, 0))
+    assert row_by_row(torch.sigmoid, torch.zeros(5, 64)).shape == (5, 64)
